@@ -1,0 +1,182 @@
+"""Settings: flags beat the environment, the environment beats the TOML file, the file beats the defaults.
+
+Every field's description is the reference: `isotherm config` and docs/reference/settings.md print it from here.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from isotherm.clock import DAY_MS
+from isotherm.errors import ConfigError
+from isotherm.events import client_id_ok
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """All settings of one deployment."""
+
+    model_config = SettingsConfigDict(env_prefix="ISOTHERM_", extra="forbid", frozen=True, validate_default=True)
+    toml_path: ClassVar[Path | None] = None
+
+    data: Path = Field(Path(".isotherm"), description="Folder that holds everything in the embedded profile.")
+
+    host: str = Field("127.0.0.1", description="Address of the app (query API). Another than loopback needs `token`.")
+    port: int = Field(7080, ge=0, le=65535, description="Port of the app.")
+    token: str = Field("", description="Bearer token the app asks for; required when `host` is not loopback.")
+    collect_host: str = Field(
+        "127.0.0.1", description="Address of the collector. Another than loopback needs `clients`."
+    )
+    collect_port: int = Field(7081, ge=0, le=65535, description="Port of the collector.")
+    collect_workers: int = Field(1, ge=1, le=64, description="Collector processes.")
+    clients: Annotated[list[str], NoDecode] = Field(
+        [], description="Client ids that may send, comma-separated in the environment; empty: any, on loopback only."
+    )
+
+    log: str = Field("", description="Event log. Default: lmdb://DATA/log. Also memory:// (tests).")
+    lake: str = Field("", description="Raw lake. Default: file://DATA/lake.")
+    olap: str = Field("", description="Tile store. Default: chdb://DATA/olap.")
+    db: str = Field("", description="Manifest, ledger and jobs. Default: sqlite://DATA/isotherm.db.")
+
+    late_horizon_days: int = Field(30, ge=1, le=365, description="Events older than this are rejected (too_old).")
+    max_in_flight_bytes: int = Field(
+        256 * MIB, ge=MIB, description="Bodies a collector process holds at once; beyond it, 503 with Retry-After."
+    )
+    body_timeout_s: float = Field(10.0, gt=0, description="A sender that takes longer for its body gets 400.")
+    disk_reserve_bytes: int = Field(
+        GIB, ge=0, description="The collector answers 503 when the log's disk has less than this free."
+    )
+
+    log_retention_days: int = Field(7, ge=1, description="How long landed records stay on the log.")
+    log_max_bytes: int = Field(
+        64 * GIB, ge=64 * MIB, description="Size limit of the embedded log; at it the collector answers 503."
+    )
+    log_segment_bytes: int = Field(512 * MIB, ge=4 * MIB, description="A log segment is closed at this size.")
+
+    land_formats: Annotated[list[Literal["parquet", "jsonl"]], NoDecode] = Field(
+        ["parquet"], description="Lake formats, comma-separated: parquet, jsonl. Jobs read the first."
+    )
+    land_flush_seconds: float = Field(15.0, gt=0, description="A record waits at most this long for its lake file.")
+    land_flush_bytes: int = Field(128 * MIB, ge=MIB, description="Decoded records that force a flush.")
+    raw_retention_days: int = Field(730, ge=1, description="How long raw lake files stay.")
+    hourly_retention_days: int = Field(90, ge=1, description="How long hourly tiles stay.")
+    daily_retention_days: int = Field(730, ge=1, description="How long daily tiles stay.")
+    weekly_retention_days: int = Field(1825, ge=1, description="How long weekly tiles stay.")
+    close_delay_seconds: float = Field(
+        60.0, ge=0, description="An hour is closed, and its small files are merged, this long after its end."
+    )
+    retile_min_seconds: float = Field(
+        2.0,
+        gt=0,
+        description="Shortest wait before a changed bucket is tiled again; grows with what the last run cost.",
+    )
+    job_memory_bytes: int = Field(4 * GIB, ge=256 * MIB, description="Memory limit of one tile job.")
+    job_threads: int = Field(0, ge=0, description="Threads of one tile job; 0: one per core.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if cls.toml_path is not None:
+            sources.append(TomlConfigSettingsSource(settings_cls, cls.toml_path))
+        return tuple(sources)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: Any) -> Any:
+        for name in ("clients", "land_formats"):
+            if isinstance(values, dict) and isinstance(values.get(name), str):
+                values[name] = [part.strip() for part in values[name].split(",") if part.strip()]
+        return values
+
+    @model_validator(mode="after")
+    def _check(self) -> "Settings":
+        for client_id in self.clients:
+            if not client_id_ok(client_id):
+                raise ValueError(f"clients: {client_id!r} is not a client id ([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})")
+        if not self.land_formats:
+            raise ValueError("land_formats: name at least one of parquet, jsonl")
+        horizon = self.late_horizon_days + self.log_retention_days + 1
+        if horizon >= min(self.hourly_retention_days, self.raw_retention_days):
+            raise ValueError(
+                f"late_horizon_days + log_retention_days + 1 is {horizon} days; it must stay below "
+                f"hourly_retention_days ({self.hourly_retention_days}) and "
+                f"raw_retention_days ({self.raw_retention_days})"
+            )
+        return self
+
+    def url(self, name: Literal["log", "lake", "olap", "db"]) -> str:
+        """The store's URL, with the embedded default under `data` when none is set."""
+        given: str = getattr(self, name)
+        if given:
+            return given
+        root = self.data.absolute()
+        scheme, leaf = {
+            "log": ("lmdb", "log"),
+            "lake": ("file", "lake"),
+            "olap": ("chdb", "olap"),
+            "db": ("sqlite", "isotherm.db"),
+        }[name]
+        return f"{scheme}://{root / leaf}"
+
+    @property
+    def late_horizon_ms(self) -> int:
+        return self.late_horizon_days * DAY_MS
+
+
+def load_settings(config: Path | None = None, **flags: Any) -> Settings:
+    """Read the settings; `flags` whose value is None count as not given.
+
+    `config` is the TOML file; without it, `isotherm.toml` in the data folder is read when it exists.
+    Raises ConfigError with one line per wrong setting.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    path = config
+    if path is not None and not path.is_file():
+        raise ConfigError(f"{path}: no such settings file")
+    try:
+        if path is None:
+            data = _Probe(**{k: v for k, v in given.items() if k == "data"}).data
+            candidate = data / "isotherm.toml"
+            path = candidate if candidate.is_file() else None
+        scoped = type("Settings", (Settings,), {"toml_path": path, "__doc__": Settings.__doc__, "__module__": __name__})
+        return scoped(**given)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
+        source = f" ({path})" if path else ""
+        raise ConfigError(f"settings are not usable{source}:\n  " + "\n  ".join(lines)) from None
+
+
+class _Probe(BaseSettings):
+    """Finds the data folder before the settings file in it can be read."""
+
+    model_config = SettingsConfigDict(env_prefix="ISOTHERM_", extra="ignore")
+    data: Path = Path(".isotherm")

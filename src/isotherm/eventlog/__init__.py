@@ -1,0 +1,1 @@
+"""2. The append-only log between the collector and everything that reads events."""

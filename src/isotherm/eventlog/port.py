@@ -1,0 +1,160 @@
+"""What an event log is. Adapters stand beside this file; `open_log` picks one by URL scheme.
+
+Words
+-----
+offset        the position of a record within its partition: 0, 1, 2, ... without gaps. A consumer's offset is
+              the offset of the *next* record it wants.
+head          the offset the next appended record of the partition will get.
+acknowledged  `append` has returned: the record is on disk and survives `kill -9` and power loss.
+committed     a consumer has told the log that it no longer needs records below an offset. The lander resumes
+              from the lake's manifest, never from here; committed offsets show lag and permit deletion.
+lag           head minus committed, in records.
+known id      a record id that was appended in the last 24 hours (or longer); appending it again stores nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Final, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from isotherm.clock import Clock
+from isotherm.config import Settings
+from isotherm.errors import ConfigError
+
+
+class Record(Struct, frozen=True):
+    """What a producer appends.
+
+    `key` orders: records of one key keep their order. `value` is the envelope, at most `max_record_bytes`.
+    `timestamp` is received_at in milliseconds since the epoch. `id` (16 bytes) makes the append idempotent;
+    None for records that carry counts only.
+    """
+
+    key: str
+    value: bytes
+    timestamp: int
+    id: bytes | None = None
+
+
+class Stored(NamedTuple):
+    """What a consumer reads."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    value: bytes
+
+
+class Position(NamedTuple):
+    """Where an appended record stands."""
+
+    partition: int
+    offset: int
+
+
+class Segment(Struct, frozen=True):
+    """One file of the log; `last` is exclusive. Times are the records' timestamps in milliseconds."""
+
+    name: str
+    partition: int
+    first: int
+    last: int
+    bytes: int
+    first_timestamp: int | None
+    last_timestamp: int | None
+    sealed: bool
+
+
+class LogStatus(Struct, frozen=True):
+    """A picture of the log. `consumers` maps a consumer's name to its committed offset per partition."""
+
+    url: str
+    head: dict[int, int]
+    tail: dict[int, int]
+    bytes: int
+    max_bytes: int
+    consumers: dict[str, dict[int, int]]
+    segments: list[Segment]
+    set_aside: list[str]
+
+    def lag(self, consumer: str) -> int:
+        """Records the consumer has not committed, over all partitions."""
+        done = self.consumers.get(consumer, {})
+        return sum(head - done.get(p, self.tail.get(p, 0)) for p, head in self.head.items())
+
+
+class EventLog(Protocol):
+    """An append-only log. All methods block and may be called from any thread; several processes may append."""
+
+    @property
+    def max_record_bytes(self) -> int: ...
+
+    def append(self, records: Sequence[Record]) -> list[Position | None]:
+        """Make all records durable with one fsync; return their positions in order.
+
+        None stands for a record whose id is known, also from an earlier record of the same call: it is not
+        stored again. Either all new records become durable or none.
+        Raises Backpressure when the log is full, its disk nearly so, or a commit cannot be made now; nothing
+        was appended then.
+        """
+        ...
+
+    def partitions(self) -> Sequence[int]: ...
+
+    def read(
+        self, partition: int, offset: int, *, max_records: int = 10_000, max_bytes: int = 64 << 20
+    ) -> list[Stored]:
+        """Records from `offset` on, in order; empty at the head. At least one record is returned if there is one.
+
+        If records from `offset` on were deleted or lost with a damaged segment, reading goes on at the first
+        record that is there: the caller sees the jump in `Stored.offset`.
+        """
+        ...
+
+    def head(self, partition: int) -> int: ...
+
+    def commit(self, consumer: str, partition: int, offset: int) -> None:
+        """Remember that `consumer` needs nothing below `offset`; moving backwards is allowed."""
+        ...
+
+    def healthy(self) -> None:
+        """Return when the log can take a write now; raise Backpressure with the reason otherwise."""
+        ...
+
+    def expire(self, now_ms: int) -> list[str]:
+        """Delete what retention allows: never a record that some consumer has not committed, never before every
+        id in it is 24 h old. A log without consumers deletes nothing. Returns the names of what was deleted."""
+        ...
+
+    def status(self) -> LogStatus: ...
+
+    def close(self) -> None: ...
+
+
+Opener = Callable[[str, Settings, Clock], EventLog]
+
+ADAPTERS: Final[Mapping[str, tuple[str, str]]] = {
+    "memory": ("isotherm.eventlog.memory:open_memory", ""),
+    "lmdb": ("isotherm.eventlog.lmdb:open_lmdb", ""),
+}
+"""URL scheme -> (import path of an Opener, what to install)."""
+
+
+def open_log(settings: Settings, clock: Clock) -> EventLog:
+    """Open the log that `settings.log` names.
+
+    Raises ConfigError for an unknown scheme or a folder that cannot be used; the message says what to do.
+    """
+    url = settings.url("log")
+    scheme = urlsplit(url).scheme
+    if scheme not in ADAPTERS:
+        raise ConfigError(f"log: unknown scheme {scheme!r} in {url!r}; known: {', '.join(sorted(ADAPTERS))}")
+    path, extra = ADAPTERS[scheme]
+    module, _, name = path.partition(":")
+    try:
+        opener: Opener = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"log: {url!r} needs a package that is missing ({error.name}); {extra}") from None
+    return opener(url, settings, clock)

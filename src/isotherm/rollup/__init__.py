@@ -1,0 +1,1 @@
+"""4. Lake -> tiles: hourly, daily and weekly maps, and the scheduler that keeps them fresh."""

@@ -1,0 +1,1 @@
+"""Beside the line: clients, profiles and migrations for outside stores. No rules live here."""
