@@ -1,0 +1,59 @@
+# Every chore once. CI and people use the same commands.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= .isotherm
+STAMP := $(VENV)/.setup-stamp
+# Tests that start the real program share two cores with it: a few workers are enough.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast check fix bench docs lock wheel clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv with everything the project needs; does nothing when it is up to date
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"isotherm needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "installing the locked dependencies into $(VENV) (about 1.5 GB; a minute or two) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: setup ## start everything, feed it, print the addresses and a small heatmap
+	@$(BIN)/isotherm demo --data $(DATA)
+
+test: setup ## run all tests, with everything they need
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+test-fast: setup ## run the tests that take seconds
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not system"
+
+check: setup ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+fix: setup ## repair what the linter and formatter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## measure, beside the floors and the peers; writes docs/benchmarks.md
+	$(BIN)/python -m bench
+
+docs: setup ## write the generated reference pages under docs/reference/
+	$(BIN)/python -m isotherm.cli.reference docs/reference
+
+lock: setup ## resolve the dependencies again into requirements.lock (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --group dev --group bench pyproject.toml --upgrade --output-file requirements.lock
+
+wheel: setup ## build the wheel into dist/
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean: ## remove what tests and builds leave behind; data and .venv stay
+	rm -rf dist build .pytest_cache .ruff_cache .hypothesis
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
