@@ -1,0 +1,5 @@
+"""`python -m isotherm` is the `isotherm` command."""
+
+from isotherm.cli import main
+
+main()
