@@ -62,9 +62,7 @@ def served(system: System, level: str, key: recount.MapKey) -> np.ndarray:
         "week": {"week_start": f"{start:%Y-%m-%d}"},
     }[level]
     route = {"hour": "hourly", "day": "daily", "week": "weekly"}[level]
-    answer = system.get(
-        f"/heatmap/{route}", client_id=client_id, screen_id=screen_id, event_type=event_type, **when
-    )
+    answer = system.get(f"/heatmap/{route}", client_id=client_id, screen_id=screen_id, event_type=event_type, **when)
     assert (answer["grid_w"], answer["grid_h"]) == (100, 200)
     counts = np.zeros(20_000, dtype=np.int64)
     for cell in answer["cells"]:
@@ -166,8 +164,6 @@ def test_every_event_while_processes_are_killed(system: System, recording: Recor
 def test_recount_agrees_with_hand_counted_weeks() -> None:
     """The oracle's own edges: weeks start on Monday, the last instant of Sunday belongs to the week before."""
     times = pd.to_datetime(["2026-02-01T23:59:59.999Z", "2026-02-02T00:00:00Z"])
-    events = pd.DataFrame(
-        {"client_id": "a", "screen_id": "b", "event_type": "c", "event_time": times, "cell": [1, 2]}
-    )
+    events = pd.DataFrame({"client_id": "a", "screen_id": "b", "event_type": "c", "event_time": times, "cell": [1, 2]})
     starts = sorted(str(key[3].date()) for key in Recording(events).maps("week"))
     assert starts == ["2026-01-26", "2026-02-02"]
