@@ -1,0 +1,205 @@
+"""Reading maps: which buckets answer a range, and the sum of their maps. Aggregates only, never raw."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from isotherm.clock import HOUR_MS, iso
+from isotherm.config import Settings
+from isotherm.errors import IsothermError, Problem
+from isotherm.rollup.buckets import Bucket, Level, cover, floor
+from isotherm.rollup.expiry import kept_from
+from isotherm.rollup.grid import CELLS, GRID_H, GRID_W
+from isotherm.store.olap import Olap
+from isotherm.store.tables import buckets as buckets_table
+from isotherm.store.tables import dirty as dirty_table
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """What answers a range.
+
+    `buckets` do not overlap; each is published, so none means that there is nothing to show. `stale` says that
+    something in the range changed after the finer tiles behind it had expired. `pending_from` is the start of
+    the earliest hour in the range whose landed events are not all tiled yet, None when all are.
+    """
+
+    buckets: list[Bucket]
+    stale: bool
+    pending_from: int | None
+
+
+def plan_read(
+    connection: Connection, client_id: str, start: int, end: int, now_ms: int, settings: Settings
+) -> ReadPlan:
+    """The fewest largest usable buckets that cover [start, end), both in ms on the hour.
+
+    A bucket is usable when it is published and clean; otherwise its children answer. Raises Problem 400 when an
+    edge is off the hour, and Problem 422 with the nearest possible bounds when the range needs expired tiles.
+    """
+    try:
+        pending = cover(start, end)
+    except ValueError as error:
+        raise Problem(400, f"{error}; got {iso(start)} to {iso(end)}") from None
+    _refuse_expired(start, end, now_ms, settings)
+    chosen: list[Bucket] = []
+    stale = False
+    for level in (Level.WEEK, Level.DAY, Level.HOUR):
+        here = [bucket for bucket in pending if bucket.level is level]
+        published, changed = _states(connection, client_id, here)
+        for bucket in here:
+            clean = bucket.start not in changed
+            if level.child is None or clean:
+                # Publishing an hour marks its day and week: an unpublished clean bucket holds nothing at all.
+                chosen += [bucket] if bucket.start in published else []
+            elif bucket.start >= kept_from(level.child, now_ms, settings):
+                pending += bucket.children()
+            else:
+                stale = True
+                chosen += [bucket] if bucket.start in published else []
+    chosen.sort(key=lambda bucket: bucket.start)
+    return ReadPlan(chosen, stale, _pending_from(connection, client_id, start, end))
+
+
+def _refuse_expired(start: int, end: int, now_ms: int, settings: Settings) -> None:
+    nearest_start = _kept_edge(start, now_ms, settings, up=False)
+    nearest_start = max(nearest_start, kept_from(Level.WEEK, now_ms, settings))
+    nearest_end = max(_kept_edge(end, now_ms, settings, up=True), nearest_start + HOUR_MS)
+    nearest_end = _kept_edge(nearest_end, now_ms, settings, up=True)
+    if (nearest_start, nearest_end) == (start, end):
+        return
+    raise Problem(
+        422,
+        "the tiles that would answer this range exactly have expired (hours become days, days become weeks, "
+        f"then they are dropped); the nearest range is {iso(nearest_start)} to {iso(nearest_end)}",
+        nearest={"from": iso(nearest_start), "to": iso(nearest_end)},
+    )
+
+
+def _kept_edge(edge: int, now_ms: int, settings: Settings, *, up: bool) -> int:
+    """The edge moved down, or up, to the nearest one that the finest tiles still kept there can tell apart."""
+    level = Level.HOUR
+    for coarser in (Level.DAY, Level.WEEK):
+        if edge < kept_from(coarser.child or coarser, now_ms, settings):
+            level = coarser
+    return floor(level, edge + (level.ms - 1 if up else 0))
+
+
+def _states(connection: Connection, client_id: str, wanted: Sequence[Bucket]) -> tuple[set[int], set[int]]:
+    """Starts, among the wanted buckets of one level, that are published, and that are dirty."""
+    published: set[int] = set()
+    changed: set[int] = set()
+    for first, end in _windows(wanted):
+        for table, found in ((buckets_table, published), (dirty_table, changed)):
+            found.update(
+                connection.execute(
+                    sa.select(table.c.start).where(
+                        table.c.client_id == client_id,
+                        table.c.level == wanted[0].level.value,
+                        table.c.start >= first,
+                        table.c.start < end,
+                    )
+                ).scalars()
+            )
+    return published, changed
+
+
+def _windows(wanted: Sequence[Bucket]) -> list[tuple[int, int]]:
+    """Runs of adjoining buckets as (start, end): a read touches no state between them."""
+    windows: list[tuple[int, int]] = []
+    for bucket in sorted(wanted):
+        if windows and windows[-1][1] == bucket.start:
+            windows[-1] = (windows[-1][0], bucket.end)
+        else:
+            windows.append((bucket.start, bucket.end))
+    return windows
+
+
+def _pending_from(connection: Connection, client_id: str, start: int, end: int) -> int | None:
+    return connection.execute(
+        sa.select(sa.func.min(dirty_table.c.start)).where(
+            dirty_table.c.level == Level.HOUR.value,
+            dirty_table.c.client_id == client_id,
+            dirty_table.c.start >= start,
+            dirty_table.c.start < end,
+        )
+    ).scalar_one()
+
+
+def in_buckets(buckets: Iterable[Bucket]) -> tuple[str, dict[str, list[int]]]:
+    """A condition on `level` and `bucket_start` that holds for these buckets, and its parameters."""
+    by_level: dict[str, list[int]] = {}
+    for bucket in buckets:
+        by_level.setdefault(bucket.level.value, []).append(bucket.start // 1000)
+    parts = [f"(level = '{level}' AND bucket_start IN {{{level}s:Array(DateTime)}})" for level in by_level]
+    return f"({' OR '.join(parts) or '0'})", {f"{level}s": starts for level, starts in by_level.items()}
+
+
+_SUM: Final = """
+SELECT
+    sumForEachIf(counts, empty(cells)) AS dense,
+    groupArrayArrayIf(cells, notEmpty(cells)) AS sparse_cells,
+    groupArrayArrayIf(counts, notEmpty(cells)) AS sparse_counts,
+    countIf(grid_w != {grid_w:UInt16} OR grid_h != {grid_h:UInt16}) AS other_grid
+FROM maps FINAL
+WHERE client_id = {client_id:String} AND screen_id = {screen_id:String} AND segment = {segment:String}
+    AND event_type IN {event_types:Array(String)} AND """
+
+
+def sum_maps(
+    olap: Olap,
+    client_id: str,
+    screen_id: str,
+    event_types: str | Sequence[str],
+    segment: str,
+    buckets: Sequence[Bucket],
+) -> npt.NDArray[np.uint64]:
+    """The counts of one screen summed over buckets and event types: shape (CELLS,), index cell_y * GRID_W + cell_x.
+
+    Take `buckets` from `plan_read`. All zero when there is no such map.
+    """
+    condition, params = in_buckets(buckets)
+    row = olap.query(
+        _SUM + condition,
+        params
+        | {
+            "client_id": client_id,
+            "screen_id": screen_id,
+            "segment": segment,
+            "event_types": [event_types] if isinstance(event_types, str) else list(event_types),
+            "grid_w": GRID_W,
+            "grid_h": GRID_H,
+        },
+    )
+    if row.column("other_grid")[0].as_py():
+        raise IsothermError("these maps were made on another grid; rebuild them with `isotherm rollup --from --to`")
+    counts = np.zeros(CELLS, np.uint64)
+    dense = _values(row, "dense")
+    counts[: len(dense)] += dense
+    np.add.at(counts, _values(row, "sparse_cells"), _values(row, "sparse_counts"))
+    return counts
+
+
+def _values(row: pa.Table, column: str) -> npt.NDArray[np.uint64]:
+    return row.column(column).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+
+
+def list_maps(olap: Olap, client_id: str, buckets: Sequence[Bucket], segment: str = "") -> pa.Table:
+    """Maps of a client in these buckets: screen_id, event_type, events, tiled, last_event (timestamp[ms, UTC]).
+
+    One row per screen and event type, most events first; vanished maps are left out.
+    """
+    condition, params = in_buckets(buckets)
+    return olap.query(
+        "SELECT screen_id, event_type, sum(m.events) AS events, sum(m.tiled) AS tiled, max(m.last_event) AS last_event"
+        " FROM maps AS m FINAL"
+        f" WHERE client_id = {{client_id:String}} AND segment = {{segment:String}} AND m.events > 0 AND {condition}"
+        " GROUP BY screen_id, event_type ORDER BY events DESC, screen_id, event_type",
+        params | {"client_id": client_id, "segment": segment},
+    )

@@ -1,0 +1,46 @@
+-- One row is one map: the counts of one client, screen, event type and segment in one bucket.
+-- Three forms, told apart by `cells` and `counts`:
+--   dense   cells = [], counts = one number per cell, index cell_y * grid_w + cell_x
+--   sparse  cells = the cells that are not zero, rising; counts = their numbers, same length
+--   zero    cells = [], counts = []; with events > 0 nothing had a position, with events = 0 the map vanished
+-- `events` counts all landed events of the map, `tiled` those in a cell (the sum of counts).
+CREATE TABLE IF NOT EXISTS maps
+(
+    client_id LowCardinality(String),
+    screen_id String,
+    event_type LowCardinality(String),
+    segment String,
+    level Enum8('hour' = 1, 'day' = 2, 'week' = 3),
+    bucket_start DateTime('UTC'),
+    version UInt64,
+    grid_w UInt16,
+    grid_h UInt16,
+    cells Array(UInt16),
+    counts Array(UInt64) CODEC(T64, LZ4),
+    events UInt64,
+    tiled UInt64,
+    last_event DateTime64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY (level, toYYYYMM(bucket_start))
+ORDER BY (client_id, screen_id, event_type, segment, level, bucket_start)
+SETTINGS index_granularity = 16, fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- The tables other engines know, for mouse moves of all visitors: one row per cell that is not zero.
+CREATE VIEW IF NOT EXISTS heatmap_hourly AS
+SELECT client_id, screen_id, bucket_start, cell % grid_w AS cell_x, intDiv(cell, grid_w) AS cell_y, count
+FROM maps FINAL
+ARRAY JOIN counts AS count, if(empty(cells), range(length(counts)), cells) AS cell
+WHERE level = 'hour' AND event_type = 'mousemove' AND segment = '' AND count > 0;
+
+CREATE VIEW IF NOT EXISTS heatmap_daily AS
+SELECT client_id, screen_id, bucket_start, cell % grid_w AS cell_x, intDiv(cell, grid_w) AS cell_y, count
+FROM maps FINAL
+ARRAY JOIN counts AS count, if(empty(cells), range(length(counts)), cells) AS cell
+WHERE level = 'day' AND event_type = 'mousemove' AND segment = '' AND count > 0;
+
+CREATE VIEW IF NOT EXISTS heatmap_weekly AS
+SELECT client_id, screen_id, bucket_start, cell % grid_w AS cell_x, intDiv(cell, grid_w) AS cell_y, count
+FROM maps FINAL
+ARRAY JOIN counts AS count, if(empty(cells), range(length(counts)), cells) AS cell
+WHERE level = 'week' AND event_type = 'mousemove' AND segment = '' AND count > 0;
