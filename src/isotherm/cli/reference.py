@@ -63,7 +63,8 @@ def commands_page() -> str:
     from isotherm.cli import app
 
     parts = ["# Commands\n\n", _MADE_BY]
-    for names in _command_names(app):
+    # All at once: a command's line in the list of commands comes from its module, which is imported when asked for.
+    for names in list(_command_names(app)):
         console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_terminal=False)
         app.help_print(list(names), console=console)
         text = "\n".join(line.rstrip() for line in console.file.getvalue().strip().splitlines())  # type: ignore[attr-defined]

@@ -1,0 +1,131 @@
+"""The command line: `isotherm COMMAND`. One file per command; a command's module is imported when it is called.
+
+Exit codes: 0 done, 1 the answer is "no" or something went wrong (one paragraph on standard error says what and
+what to do), 2 wrong usage, 130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from cyclopts import App, CycloptsError, Group
+
+from isotherm import __version__
+from isotherm.errors import IsothermError
+
+_RUN: Final = Group("Run", sort_key=1)
+_DATA: Final = Group("Bring data in and out", sort_key=2)
+_LOOK: Final = Group("Look inside", sort_key=3)
+_SETUP: Final = Group("Set up", sort_key=4)
+
+INTRODUCTION: Final = """
+Exact heatmaps of where people move, click and look, on your own machine.
+
+`isotherm up` starts everything: a collector that answers only when a batch is on disk, and the app that folds
+events into hourly, daily and weekly maps and serves them.
+"""
+
+EPILOGUE: Final = """
+Examples:
+
+`isotherm up --data ./data`: start everything, keep all of it in ./data
+
+`isotherm import events.jsonl.gz --to http://127.0.0.1:7081`: send a recording through the same door
+
+`isotherm status --data ./data`: what is running, how far behind, what is on disk
+
+`isotherm COMMAND --help` explains one command. Settings come from flags, ISOTHERM_* variables and isotherm.toml
+in the data folder, in this order; `isotherm config` shows them.
+"""
+
+COMMANDS: Final[tuple[tuple[str, Group, str], ...]] = (
+    ("up", _RUN, "Start everything in one process group: collector and app."),
+    ("demo", _RUN, "Start everything, feed it made-up visitors, show a map."),
+    ("collect", _RUN, "The collector alone: take events over HTTP."),
+    ("land", _RUN, "The lander alone: move the log into lake files."),
+    ("rollup", _RUN, "The tile scheduler alone, or a backfill with --from and --to."),
+    ("serve", _RUN, "The query API alone."),
+    ("import", _DATA, "Send recordings (JSON lines, CSV, Parquet) to a collector."),
+    ("export", _DATA, "Write a map as CSV, Parquet or Arrow."),
+    ("status", _LOOK, "Everything at one glance."),
+    ("log", _LOOK, "The event log: head, consumers, lag, bytes, segments."),
+    ("ledger", _LOOK, "What came in and what became of it; fails when the sums do not close."),
+    ("lake", _LOOK, "The raw lake: list files, compare formats, print rows."),
+    ("verify", _LOOK, "Rebuild tiles from raw and compare them cell by cell."),
+    ("doctor", _SETUP, "Find what commonly goes wrong and say what to do."),
+    ("config", _SETUP, "The settings in effect and where each comes from."),
+)
+"""Name, group and one-line summary of every command; the module of the same name holds its function `command`."""
+
+
+def module_of(name: str) -> str:
+    """Import path of a command's module; `import` is a keyword of Python, so its module is `import_`."""
+    return f"isotherm.cli.{'import_' if name == 'import' else name}"
+
+
+def make_app(*, summaries: bool) -> App:
+    """The program. Modules are imported when a command is called or asked for its help.
+
+    `summaries` gives every command its one line, for the list of commands; without them a command's help is
+    what its function's docstring says.
+    """
+    made = App(
+        name="isotherm",
+        help=INTRODUCTION,
+        help_epilogue=EPILOGUE,
+        help_format="markdown",
+        version=__version__,
+        version_flags=["--version"],
+        help_flags=["--help", "-h"],
+    )
+    for place, (name, group, summary) in enumerate(COMMANDS):
+        target = f"{module_of(name)}:{'app' if name == 'lake' else 'command'}"
+        own = {} if name == "lake" else {"help_epilogue": ""}
+        made.command(target, name=name, group=group, sort_key=place, help=summary if summaries else None, **own)
+    made.command("isotherm.cli.app:command", name="app", show=False, help_epilogue="")
+    return made
+
+
+app: Final = make_app(summaries=False)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    named = bool(given) and given[0] in {name for name, _, _ in COMMANDS} | {"app"}
+    program = app if named else make_app(summaries=True)
+    try:
+        result = program(given, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _wrong_usage(error)
+    except IsothermError as error:
+        return _failed(str(error))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has gone. Keep Python from complaining again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _failed(f"{error.filename}: {error.strerror}")
+    return result if isinstance(result, int) else 0
+
+
+def _failed(message: str) -> int:
+    print(f"isotherm: {message}", file=sys.stderr)
+    return 1
+
+
+def _wrong_usage(error: CycloptsError) -> int:
+    chain = " ".join(error.command_chain or ())
+    print(f"isotherm: {str(error).strip()}", file=sys.stderr)
+    print(f"          `isotherm {chain}{' ' if chain else ''}--help` lists what it takes", file=sys.stderr)
+    return 2
+
+
+def main() -> None:
+    """The entry point of the `isotherm` program."""
+    sys.exit(run())

@@ -1,0 +1,118 @@
+"""Flags: each stands for one setting, with the setting's own words as its help.
+
+A command takes one of these classes; `settings()` reads flags, environment and file into the Settings. A flag
+that is not given is None, so that the environment and the file count.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from cyclopts import Group, Parameter
+
+from isotherm.config import Settings, load_settings
+
+STORES: Final = Group("Stores", sort_key=20)
+COLLECTOR: Final = Group("Collector", sort_key=21)
+APP: Final = Group("App", sort_key=22)
+LANDING: Final = Group("Landing and tiles", sort_key=23)
+RETENTION: Final = Group("Retention", sort_key=24)
+COMMON: Final = Group("Common", sort_key=30)
+
+
+def setting(name: str, group: Group) -> Parameter:
+    """The flag of a setting: help and default are read from the setting's declaration."""
+    field = Settings.model_fields[name]
+    default = field.default
+    shown = ",".join(default) if isinstance(default, list) else str(default)
+    said = f" [default: {shown}]" if shown else ""
+    return Parameter(help=f"{field.description}{said}", group=group, show_default=False, negative=())
+
+
+Text = str | None
+Number = int | None
+Real = float | None
+
+
+@Parameter(name="*")
+@dataclass(kw_only=True)
+class Where:
+    """Which deployment: the folder and the settings file."""
+
+    data: Annotated[Path | None, setting("data", COMMON)] = None
+    config: Annotated[
+        Path | None, Parameter(help="Settings file (TOML). [default: isotherm.toml in the data folder]", group=COMMON)
+    ] = None
+    log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, setting("log_level", COMMON)] = None
+
+    def settings(self) -> Settings:
+        """Read the settings. Raises ConfigError with one line per wrong setting."""
+        given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return load_settings(given.pop("config"), **given)
+
+
+@dataclass(kw_only=True)
+class Stores(Where):
+    """Where log, lake, tiles and manifest stand."""
+
+    log: Annotated[Text, setting("log", STORES)] = None
+    lake: Annotated[Text, setting("lake", STORES)] = None
+    olap: Annotated[Text, setting("olap", STORES)] = None
+    db: Annotated[Text, setting("db", STORES)] = None
+
+
+@dataclass(kw_only=True)
+class Collecting(Stores):
+    """What the collector reads."""
+
+    collect_host: Annotated[Text, setting("collect_host", COLLECTOR)] = None
+    collect_port: Annotated[Number, setting("collect_port", COLLECTOR)] = None
+    collect_workers: Annotated[Number, setting("collect_workers", COLLECTOR)] = None
+    clients: Annotated[Text, setting("clients", COLLECTOR)] = None
+    late_horizon_days: Annotated[Number, setting("late_horizon_days", COLLECTOR)] = None
+    max_in_flight_bytes: Annotated[Number, setting("max_in_flight_bytes", COLLECTOR)] = None
+    body_timeout_s: Annotated[Real, setting("body_timeout_s", COLLECTOR)] = None
+    disk_reserve_bytes: Annotated[Number, setting("disk_reserve_bytes", COLLECTOR)] = None
+    log_retention_days: Annotated[Number, setting("log_retention_days", RETENTION)] = None
+    log_max_bytes: Annotated[Number, setting("log_max_bytes", RETENTION)] = None
+    log_segment_bytes: Annotated[Number, setting("log_segment_bytes", RETENTION)] = None
+
+
+@dataclass(kw_only=True)
+class Landing(Stores):
+    """What the lander reads."""
+
+    land_formats: Annotated[Text, setting("land_formats", LANDING)] = None
+    land_flush_seconds: Annotated[Real, setting("land_flush_seconds", LANDING)] = None
+    land_flush_bytes: Annotated[Number, setting("land_flush_bytes", LANDING)] = None
+    close_delay_seconds: Annotated[Real, setting("close_delay_seconds", LANDING)] = None
+    raw_retention_days: Annotated[Number, setting("raw_retention_days", RETENTION)] = None
+
+
+@dataclass(kw_only=True)
+class Tiling(Landing):
+    """What tile jobs read."""
+
+    retile_min_seconds: Annotated[Real, setting("retile_min_seconds", LANDING)] = None
+    job_memory_bytes: Annotated[Number, setting("job_memory_bytes", LANDING)] = None
+    job_threads: Annotated[Number, setting("job_threads", LANDING)] = None
+    hourly_retention_days: Annotated[Number, setting("hourly_retention_days", RETENTION)] = None
+    daily_retention_days: Annotated[Number, setting("daily_retention_days", RETENTION)] = None
+    weekly_retention_days: Annotated[Number, setting("weekly_retention_days", RETENTION)] = None
+
+
+@dataclass(kw_only=True)
+class Serving(Stores):
+    """What the query API reads."""
+
+    host: Annotated[Text, setting("host", APP)] = None
+    port: Annotated[Number, setting("port", APP)] = None
+    token: Annotated[Text, setting("token", APP)] = None
+
+
+@dataclass(kw_only=True)
+class Everything(Collecting, Tiling, Serving):
+    """Every setting there is."""
+
+
+AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON for scripts.", negative=())]
