@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address of the app (query API). Another than loopback needs `token`.")
     port: int = Field(7080, ge=0, le=65535, description="Port of the app.")
     token: str = Field("", description="Bearer token the app asks for; required when `host` is not loopback.")
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="Names besides localhost under which the app may be asked while it listens on loopback "
+        "(behind a reverse proxy), comma-separated in the environment.",
+    )
     collect_host: str = Field(
         "127.0.0.1", description="Address of the collector. Another than loopback needs `clients`."
     )
@@ -112,7 +117,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: Any) -> Any:
-        for name in ("clients", "land_formats"):
+        for name in ("clients", "land_formats", "allowed_hosts"):
             if isinstance(values, dict) and isinstance(values.get(name), str):
                 values[name] = [part.strip() for part in values[name].split(",") if part.strip()]
         return values
