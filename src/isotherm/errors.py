@@ -12,6 +12,7 @@ class DropReason(StrEnum):
     MISSING_FIELD = "missing_field"
     WRONG_TYPE = "wrong_type"
     BAD_EVENT_TYPE = "bad_event_type"
+    BAD_TIME = "bad_time"
     BAD_POSITION = "bad_position"
     MISSING_POSITION = "missing_position"
     BAD_NUMBER = "bad_number"
@@ -26,6 +27,7 @@ DROP_REASONS: dict[DropReason, str] = {
     DropReason.MISSING_FIELD: "`event_time` or `event_type` is missing",
     DropReason.WRONG_TYPE: "a field has another JSON type than the contract says",
     DropReason.BAD_EVENT_TYPE: "`event_type` does not match [a-z][a-z0-9_.$-]{0,63}",
+    DropReason.BAD_TIME: "`event_time` is neither milliseconds since 1970 nor RFC 3339 with an offset",
     DropReason.BAD_POSITION: "a normalised coordinate is not finite or lies outside [0, 1]",
     DropReason.MISSING_POSITION: "mousemove, click and touch need x_norm and y_norm",
     DropReason.BAD_NUMBER: "a number is out of the range the contract allows",

@@ -37,6 +37,10 @@ Millis = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 Moment = Millis | Annotated[datetime, Meta(tz=True)]
 Text128 = Annotated[str, Meta(min_length=1, max_length=128)]
 Text2048 = Annotated[str, Meta(max_length=2048)]
+Anchor = Annotated[str, Meta(max_length=512)]
+Count = Annotated[int, Meta(ge=0, le=1 << 53)]
+Dropped = Annotated[dict[Annotated[str, Meta(max_length=64)], Count], Meta(max_length=64)]
+"""What the sender had to drop: at most 64 reasons of at most 64 characters."""
 
 
 def client_id_ok(client_id: str) -> bool:
@@ -66,8 +70,8 @@ class ViewSequence(Struct, frozen=True, forbid_unknown_fields=True):
     """Page-view id and running numbers of the batch and of its first event, so that a gap shows."""
 
     view: Text128
-    batch: Annotated[int, Meta(ge=0)]
-    first_event: Annotated[int, Meta(ge=0)]
+    batch: Count
+    first_event: Count
 
 
 _NO_ATTRS: Final = msgspec.Raw(b"")
@@ -82,7 +86,7 @@ class Event(Struct, gc=False, forbid_unknown_fields=True):
     y_norm: Unit | None = None
     x_px: float | None = None
     y_px: float | None = None
-    anchor: str | None = None
+    anchor: Anchor | None = None
     ax: Unit | None = None
     ay: Unit | None = None
     scroll_y: float | None = None
@@ -94,7 +98,7 @@ class Batch(Struct, forbid_unknown_fields=True, kw_only=True):
 
     client_id: str
     screen_id: str
-    batch_id: str | None = None
+    batch_id: Text128 | None = None
     events: list[Event]
     sent_at: Moment | None = None
     session_id: Text128 | None = None
@@ -105,7 +109,7 @@ class Batch(Struct, forbid_unknown_fields=True, kw_only=True):
     device_pixel_ratio: Annotated[float, Meta(ge=0, le=100)] | None = None
     sdk: Text128 | None = None
     sequence: ViewSequence | None = None
-    dropped: dict[str, Annotated[int, Meta(ge=0)]] | None = None
+    dropped: Dropped | None = None
 
 
 class Counts(Struct, omit_defaults=True):

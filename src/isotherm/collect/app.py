@@ -1,0 +1,166 @@
+"""The collector as an RSGI application: routes, and the walk of one batch through the steps."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic, perf_counter
+from typing import Any, Final
+
+import structlog
+
+from isotherm.clock import Clock
+from isotherm.collect import answer
+from isotherm.collect.answer import JSON_HEADERS, Answer
+from isotherm.collect.commit import GroupCommit
+from isotherm.collect.cors import PREFLIGHT_HEADERS
+from isotherm.collect.intake import Budget, Disconnected, Intake, Lease
+from isotherm.collect.request import Request
+from isotherm.collect.steps import STEPS, Rules
+from isotherm.collect.tally import Tally
+from isotherm.config import Settings
+from isotherm.errors import Backpressure, Problem
+from isotherm.eventlog.port import EventLog
+from isotherm.metrics import render
+
+BATCH_PATH: Final = "/events/batch"
+HEALTH_CACHE_S: Final = 1.0
+HEALTH_TIMEOUT_S: Final = 4.0
+"""Below the supervisor's five seconds: a log that hangs is reported, not waited for."""
+
+_APPEND, _ANSWER = len(STEPS), len(STEPS) + 1
+
+Route = Callable[[], Awaitable[Answer]]
+
+
+class Collector:
+    """An RSGI application over one event log. The server calls the lifecycle hooks with its event loop."""
+
+    def __init__(self, settings: Settings, log: EventLog, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._rules = Rules(frozenset(settings.clients), settings.late_horizon_ms, log.max_record_bytes)
+        self._budget = Budget(settings.max_in_flight_bytes)
+        self._intake = Intake(settings.body_timeout_s)
+        self._tally = Tally()
+        self._commit: GroupCommit | None = None
+        self._health: tuple[float, Answer] | None = None
+        self._health_lock = asyncio.Lock()
+        self._logger = structlog.get_logger("isotherm.collect")
+        self._routes: dict[str, dict[str, Route]] = {
+            "/v1/healthz": {"GET": self._healthz, "HEAD": self._healthz},
+            "/metrics": {"GET": self._metrics},
+            BATCH_PATH: {"OPTIONS": self._preflight},
+        }
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._commit = GroupCommit(self._log, loop)
+        self._intake.start(loop)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._intake.stop()
+        if self._commit is not None:
+            self._commit.close()
+        self._log.close()
+
+    async def __rsgi__(self, scope: Any, proto: Any) -> None:
+        try:
+            if scope.path == BATCH_PATH and scope.method == "POST":
+                reply = await self._batch(scope, proto)
+                self._tally.answers[reply.status] += 1
+            else:
+                reply = await self._other(scope.path, scope.method)
+        except Disconnected:
+            return
+        except Exception:
+            self._logger.exception("request failed", path=scope.path)
+            reply = answer.problem(Problem(500, "the collector met an error of its own; its log has the details"))
+        proto.response_bytes(reply.status, reply.headers, reply.body)
+
+    async def _batch(self, scope: Any, proto: Any) -> Answer:
+        lease = Lease(self._budget)
+        header = scope.headers.get
+        try:
+            body = await self._intake.read(proto, header("content-length"), lease)
+            request = Request(
+                body, self._clock.now_ms(), header("content-type"), header("content-encoding"), scope.query_string
+            )
+            return await self.collect(request, lease)
+        except Problem as error:
+            return answer.problem(error)
+        except Backpressure as error:
+            return answer.backpressure(error)
+        finally:
+            lease.release()
+
+    async def collect(self, request: Request, lease: Lease) -> Answer:
+        """Take one request through the steps. Raises Problem or Backpressure; returns once it is on disk."""
+        seconds = self._tally.seconds
+        start = perf_counter()
+        for place, (_, step) in enumerate(STEPS):
+            step(request, self._rules)
+            end = perf_counter()
+            seconds[place] += end - start
+            start = end
+        await self._append(request, lease)
+        end = perf_counter()
+        seconds[_APPEND] += end - start
+        self._tally.count(request)
+        reply = answer.accepted(request)
+        seconds[_ANSWER] += perf_counter() - end
+        return reply
+
+    async def _append(self, request: Request, lease: Lease) -> None:
+        """Wait until the record is on disk; meanwhile hold nothing but the record, and count what it takes."""
+        assert self._commit is not None
+        assert request.record is not None
+        assert request.known_record is not None
+        growth = len(request.record.value) - lease.size
+        if growth > 0:
+            lease.grow(growth)
+        request.forget_content()
+        try:
+            new = await self._commit.append(request.record, request.known_record)
+        except (Backpressure, RuntimeError):
+            self._tally.count_failed(request)
+            raise
+        if not new:
+            request.duplicate, request.accepted = request.accepted, 0
+
+    async def _other(self, path: str, method: str) -> Answer:
+        routes = self._routes.get(path)
+        if routes is None:
+            return answer.problem(Problem(404, f"there is nothing here: events go to POST {BATCH_PATH}"))
+        route = routes.get(method)
+        if route is None:
+            allowed = sorted({*routes, "POST"} if path == BATCH_PATH else routes)
+            return answer.problem(Problem(405, f"{method} is not taken here", headers={"allow": ", ".join(allowed)}))
+        return await route()
+
+    async def _preflight(self) -> Answer:
+        return Answer(204, PREFLIGHT_HEADERS, b"")
+
+    async def _metrics(self) -> Answer:
+        self._tally.flush()
+        return Answer(200, [("content-type", "text/plain; version=0.0.4; charset=utf-8")], render())
+
+    async def _healthz(self) -> Answer:
+        """200 when the log can take a write. The log is asked once a second at most, off the event loop."""
+        async with self._health_lock:
+            if self._health is None or monotonic() - self._health[0] > HEALTH_CACHE_S:
+                self._health = (monotonic(), await self._ask_log())
+            return self._health[1]
+
+    async def _ask_log(self) -> Answer:
+        if self._commit is None or not self._commit.alive():
+            return answer.backpressure(Backpressure("the commit thread is not running: restart the collector"))
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._log.healthy), HEALTH_TIMEOUT_S)
+        except Backpressure as error:
+            return answer.backpressure(error)
+        except TimeoutError:
+            return answer.backpressure(Backpressure(f"the log did not answer within {HEALTH_TIMEOUT_S:g} s"))
+        return Answer(200, [*JSON_HEADERS, ("cache-control", "no-store")], b'{"status":"ready"}')
+
+
+def create(settings: Settings, log: EventLog, clock: Clock) -> Collector:
+    """The collector's RSGI application. It closes the log when the server ends it."""
+    return Collector(settings, log, clock)

@@ -1,0 +1,110 @@
+"""Runs the collector: granian workers on the collector's port, until SIGTERM or SIGINT."""
+
+import ctypes
+import errno
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Final
+
+import structlog
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+from isotherm.clock import SystemClock
+from isotherm.collect.app import Collector, create
+from isotherm.config import Settings, is_loopback
+from isotherm.errors import ConfigError
+from isotherm.eventlog.port import open_log
+
+SETTINGS_VARIABLE: Final = "_ISOTHERM_COLLECTOR"
+"""How the settings reach the workers: JSON of {"parent": process id, "settings": {...}}."""
+
+CONNECTIONS: Final = 2_048
+"""Open connections per worker; more wait in the listen queue."""
+HEADER_TIMEOUT_MS: Final = 10_000
+DRAIN_S: Final = 20
+"""A worker that has not answered its last requests by then is killed; what it acknowledged is on disk."""
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def run(settings: Settings) -> None:
+    """Serve on `collect_host`:`collect_port` with `collect_workers` processes; blocks until told to stop.
+
+    Port 0 takes a free port. Raises ConfigError when the address may not or cannot be used. Leaves by SystemExit
+    when workers keep dying.
+    """
+    check_address(settings)
+    host = "127.0.0.1" if settings.collect_host == "localhost" else settings.collect_host
+    port = _free_port(host, settings.collect_port)
+    os.environ[SETTINGS_VARIABLE] = json.dumps({"parent": os.getpid(), "settings": settings.model_dump(mode="json")})
+    structlog.get_logger("isotherm.collect").info("collector starts", host=host, port=port, pid=os.getpid())
+    server = Granian(
+        f"{__name__}:build",
+        factory=True,
+        address=host,
+        port=port,
+        interface=Interfaces.RSGI,
+        workers=settings.collect_workers,
+        runtime_mode=RuntimeModes.st,
+        loop=Loops.uvloop if sys.platform != "win32" else Loops.auto,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
+        websockets=False,
+        backlog=4_096,
+        backpressure=CONNECTIONS,
+        log_level=LogLevels(settings.log_level),
+        respawn_failed_workers=True,
+        workers_kill_timeout=DRAIN_S,
+    )
+    server.serve()
+
+
+def check_address(settings: Settings) -> None:
+    """Without declared clients anyone could write: then the collector stays on this machine. Raises ConfigError."""
+    if not settings.clients and not is_loopback(settings.collect_host):
+        raise ConfigError(
+            f"collect_host: {settings.collect_host} can be reached from other machines and `clients` is empty, so "
+            "anyone could write; list the client ids that may send in `clients` (ISOTHERM_CLIENTS=shop,blog), or set "
+            "collect_host to 127.0.0.1"
+        )
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port to use. granian's workers share their port, so one that is taken would not show by itself."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ConfigError(
+                    f"collect_port: {port} is in use on {host}; stop what listens there or set another collect_port"
+                ) from None
+            raise ConfigError(f"collect_host: cannot listen on {host}:{port} ({error.strerror})") from None
+        return int(probe.getsockname()[1])
+
+
+def build() -> Collector:
+    """One worker's application; granian calls it in the worker process."""
+    handed = json.loads(os.environ[SETTINGS_VARIABLE])
+    die_with_parent(handed["parent"])
+    settings = Settings(**handed["settings"])
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    clock = SystemClock()
+    return create(settings, open_log(settings, clock), clock)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies (Linux); leave at once if it is dead already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit("the collector's main process is gone")

@@ -1,0 +1,207 @@
+"""What one POST /events/batch goes through, top to bottom. Each step is timed under its own name.
+
+    decode      content coding, sizes, query                decode.py
+    validate    JSON to the strict form                     validate.py, judge.py
+    authorise   may this client send?                       here
+    limit       clock skew, too old, too far ahead          here
+    enrich      counts, batch id, the envelope              here
+    append      on disk, one fsync for many; duplicates     commit.py
+    answer      202, or problem+json                        answer.py
+
+The first five need no waiting and run in one go; a step returns nothing, fills the request, or raises Problem.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+from urllib.parse import parse_qs
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from isotherm.collect.decode import check_content_type, json_text
+from isotherm.collect.request import Parsed, Request
+from isotherm.collect.shapes import BATCH_FIELDS, encode
+from isotherm.collect.validate import drop, parse, strict_json
+from isotherm.errors import DropReason, Problem
+from isotherm.eventlog.port import Record
+from isotherm.events import FLAG_IMPORT, Counts, encode_envelope, hour_of, record_id, record_key, times_ms
+
+SKEW_TOLERANCE_MS: Final = MINUTE_MS
+"""Clocks that differ by no more are taken to agree: the difference may be the network's."""
+AHEAD_MS: Final = DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the steps need to know of the deployment. An empty `clients` lets everyone in."""
+
+    clients: frozenset[str]
+    late_horizon_ms: int
+    max_record_bytes: int
+
+
+def decode(request: Request, rules: Rules) -> None:
+    """Unpack the body and read the query: `source=import` and `sent_at`."""
+    check_content_type(request.content_type)
+    if request.query:
+        _read_query(request)
+    request.body = json_text(request.body, request.content_encoding)
+
+
+def _read_query(request: Request) -> None:
+    try:
+        query = parse_qs(request.query, keep_blank_values=True, max_num_fields=16)
+    except ValueError:
+        raise Problem(400, "the query has more than 16 parameters") from None
+    source = query.get("source", ["browser"])[-1]
+    if source not in ("browser", "import"):
+        raise Problem(422, "source is browser or import", field="source")
+    request.imported = source == "import"
+    if "sent_at" in query:
+        request.sent_at = _moment(query["sent_at"][-1])
+
+
+def _moment(text: str) -> Any:
+    """Milliseconds or RFC 3339. An unescaped + of an offset arrives as a space."""
+    text = text[:11] + text[11:].replace(" ", "+")
+    raw = text.encode() if text.isascii() and text.isdigit() else encode(text)
+    try:
+        return BATCH_FIELDS["sent_at"](raw)
+    except ValueError:
+        raise Problem(422, "sent_at is milliseconds since 1970 or RFC 3339 with an offset", field="sent_at") from None
+
+
+def validate(request: Request, rules: Rules) -> None:
+    """Bring the body to the strict form; bad events are set aside with their reason."""
+    request.parsed = parse(request.body)
+    request.facts = request.parsed.facts
+
+
+def authorise(request: Request, rules: Rules) -> None:
+    """Refuse a client that the settings do not declare."""
+    client_id = request.content().facts.client_id
+    if rules.clients and client_id not in rules.clients:
+        raise Problem(422, f"client_id {client_id!r} is not declared here: add it to `clients`", field="client_id")
+
+
+def limit(request: Request, rules: Rules) -> None:
+    """Correct the sender's clock; reject what is then too old or too far ahead; count the rest per hour."""
+    parsed = request.content()
+    sent_at = parsed.facts.sent_at if request.sent_at is None else request.sent_at
+    request.skew_ms = skew_ms(sent_at, request.received_at)
+    oldest = request.received_at - rules.late_horizon_ms
+    newest = request.received_at + AHEAD_MS
+    if parsed.times and not _in_one_hour(request, parsed, oldest, newest):
+        times = times_ms(parsed.events) if isinstance(parsed.times[0], datetime) else np.array(parsed.times, np.int64)
+        _limit_each(request, parsed, times + request.skew_ms, oldest, newest)
+
+
+def skew_ms(sent_at: Any, received_at: int) -> int:
+    """What must be added to the sender's times: 0 unless the clocks differ by more than 60 s."""
+    if sent_at is None:
+        return 0
+    sent_ms = round(sent_at.timestamp() * 1e6) // 1000 if isinstance(sent_at, datetime) else int(sent_at)
+    skew = received_at - sent_ms
+    return skew if abs(skew) > SKEW_TOLERANCE_MS else 0
+
+
+def _in_one_hour(request: Request, parsed: Parsed, oldest: int, newest: int) -> bool:
+    """The common case, without NumPy: integer times, all in one hour, none out of bounds."""
+    if not isinstance(parsed.times[0], int):
+        return False
+    first = min(parsed.times) + request.skew_ms
+    last = max(parsed.times) + request.skew_ms
+    hour = hour_of(first)
+    if first < oldest or last > newest or last >= hour + HOUR_MS:
+        return False
+    request.counts.accepted = {str(hour): len(parsed.times)}
+    return True
+
+
+def _limit_each(request: Request, parsed: Parsed, times: npt.NDArray[np.int64], oldest: int, newest: int) -> None:
+    """The general case. `times` are corrected milliseconds, shape (len(parsed.events),)."""
+    too_old = times < oldest
+    if too_old.any():
+        drop(request.body, parsed, too_old.tolist(), DropReason.TOO_OLD)
+        times = times[~too_old]
+    ahead = times > newest
+    if ahead.any():
+        drop(request.body, parsed, ahead.tolist(), DropReason.TOO_FAR_AHEAD)
+        times = times[~ahead]
+    hours, counts = np.unique(times - times % HOUR_MS, return_counts=True)
+    request.counts.accepted = dict(zip(map(str, hours.tolist()), counts.tolist(), strict=True))
+
+
+def enrich(request: Request, rules: Rules) -> None:
+    """Wrap the batch into the server's facts: the record that goes onto the log."""
+    parsed = request.content()
+    facts = parsed.facts
+    _count(request, parsed)
+    given = facts.batch_id
+    request.batch_id = given or f"srv-{uuid4().hex}"
+    kept = request.accepted > 0
+    value = _envelope(
+        request,
+        request.counts,
+        positions=parsed.positions if kept and parsed.rejections else None,
+        batch=strict_json(request.body, parsed) if kept else None,
+    )
+    if len(value) > rules.max_record_bytes:
+        raise Problem(413, "the batch is larger than one record of the log can be: send fewer events in one request")
+    identity = record_id(facts.client_id, given) if given and kept else None
+    request.record = Record(record_key(facts.client_id, facts.screen_id), value, request.received_at, identity)
+    request.known_record = partial(_known_record, request, request.record.key)
+
+
+def _count(request: Request, parsed: Parsed) -> None:
+    request.accepted = len(parsed.events)
+    request.counts.sequence = parsed.facts.sequence
+    if parsed.facts.dropped:
+        request.counts.dropped = parsed.facts.dropped
+    if parsed.rejections:
+        request.rejections = sorted(parsed.rejections, key=lambda rejection: rejection.index)
+        request.rejected = len(request.rejections)
+        rejected = request.counts.rejected = {}
+        for rejection in request.rejections:
+            rejected[rejection.reason.value] = rejected.get(rejection.reason.value, 0) + 1
+
+
+def _envelope(
+    request: Request, counts: Counts, positions: list[int] | None = None, batch: bytes | None = None
+) -> bytes:
+    facts = request.facts
+    return encode_envelope(
+        client_id=facts.client_id,
+        screen_id=facts.screen_id,
+        batch_id=request.batch_id,
+        received_at=request.received_at,
+        skew_ms=request.skew_ms,
+        flags=(FLAG_IMPORT,) if request.imported else (),
+        counts=counts,
+        positions=positions,
+        batch=batch,
+    )
+
+
+def _known_record(request: Request, key: str) -> Record:
+    """What is appended instead of a batch that is known: its counts, so that the ledger adds up."""
+    counts = Counts(rejected=request.counts.rejected, duplicate=request.accepted)
+    return Record(key, _envelope(request, counts), request.received_at)
+
+
+Step = Callable[[Request, Rules], None]
+
+STEPS: Final[tuple[tuple[str, Step], ...]] = (
+    ("decode", decode),
+    ("validate", validate),
+    ("authorise", authorise),
+    ("limit", limit),
+    ("enrich", enrich),
+)
+WAITING: Final = ("append", "answer")
+"""The steps that app.py does after these: see commit.py and answer.py."""
