@@ -1,0 +1,245 @@
+"""Log records -> one Arrow table of the lake's schema. No Python code runs per event: C-level maps and Arrow only."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from isotherm.errors import Unusable
+from isotherm.eventlog.port import Stored
+from isotherm.events import (
+    ENVELOPE_VERSION,
+    FLAG_IMPORT,
+    Batch,
+    Counts,
+    Envelope,
+    Event,
+    client_id_ok,
+    decode_envelope,
+    screen_id_ok,
+    times_ms,
+)
+from isotherm.land.schema import LAKE_SCHEMA, MOMENT
+
+LATEST_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999, the last a path can name."""
+_EVENT_DOUBLES: Final = ("x_norm", "y_norm", "x_px", "y_px", "scroll_y", "ax", "ay")
+_BATCH_TEXTS: Final = ("session_id", "visitor_id", "url", "sdk")
+_SIZES: Final = (("viewport", "w"), ("viewport", "h"), ("document", "w"), ("document", "h"))
+_NO_ATTRS: Final = Event(event_time=0, event_type="").attrs
+
+
+@lru_cache(1 << 16)
+def _ids_ok(client_id: str, screen_id: str) -> bool:
+    return client_id_ok(client_id) and screen_id_ok(screen_id)
+
+
+class Tally(Struct, frozen=True):
+    """What one record says for the ledger. `counts` is None when not even that could be read."""
+
+    client_id: str
+    received_at: int
+    counts: Counts | None
+    dead: bool = False
+
+
+class Decoded(Struct):
+    """What some records hold: rows (with the flag of the import door per row), tallies and dead letters."""
+
+    table: pa.Table
+    imported: npt.NDArray[np.bool_]
+    tallies: list[Tally]
+    dead: list[Stored]
+
+
+class _Facts(Struct):
+    """As much of a record as the ledger needs, when the rest is unusable."""
+
+    client_id: str
+    received_at: int
+    counts: Counts
+
+
+class _Work(Struct):
+    record: Stored
+    envelope: Envelope
+    batch: Batch
+
+
+def decode_records(records: Sequence[Stored]) -> Decoded:
+    """Decode records of one partition. A record that cannot be used is set aside, it never stops the others."""
+    dead: list[Stored] = []
+    work: list[_Work] = []
+    tallies: list[Tally] = []
+    for record, envelope in zip(records, _envelopes(records), strict=True):
+        if envelope is None:
+            dead.append(record)
+            continue
+        if envelope.batch is not None and envelope.batch.events:
+            work.append(_Work(record, envelope, envelope.batch))
+        else:
+            tallies.append(Tally(envelope.client_id, envelope.received_at, envelope.counts))
+    tables, spoilt = _build(work)
+    dead += [item.record for item in spoilt]
+    lost = {id(item) for item in spoilt}
+    kept = [item for item in work if id(item) not in lost]
+    tallies += [Tally(w.envelope.client_id, w.envelope.received_at, w.envelope.counts) for w in kept]
+    tallies += map(_dead_tally, dead)
+    table = pa.concat_tables(tables) if tables else LAKE_SCHEMA.empty_table()
+    return Decoded(table, _imported(kept), tallies, dead)
+
+
+def _envelopes(records: Sequence[Stored]) -> Iterable[Envelope | None]:
+    try:
+        envelopes: list[Envelope] = list(map(decode_envelope, map(attrgetter("value"), records)))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return map(_envelope, records)
+    return map(_checked, envelopes)
+
+
+def _envelope(record: Stored) -> Envelope | None:
+    try:
+        return _checked(decode_envelope(record.value))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _checked(envelope: Envelope) -> Envelope | None:
+    batch = envelope.batch
+    usable = (
+        envelope.v == ENVELOPE_VERSION
+        and _ids_ok(envelope.client_id, envelope.screen_id)
+        and 0 <= envelope.received_at <= LATEST_MS
+        and (batch is None or envelope.positions is None or len(envelope.positions) == len(batch.events))
+    )
+    return envelope if usable else None
+
+
+def _dead_tally(record: Stored) -> Tally:
+    """Whose events died, as far as the record still says it."""
+    try:
+        facts = msgspec.json.decode(record.value, type=_Facts)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return Tally("", record.timestamp, None, dead=True)
+    if not client_id_ok(facts.client_id) or not 0 <= facts.received_at <= LATEST_MS:
+        return Tally("", record.timestamp, None, dead=True)
+    return Tally(facts.client_id, facts.received_at, facts.counts, dead=True)
+
+
+def _imported(work: Sequence[_Work]) -> npt.NDArray[np.bool_]:
+    flags = np.array([FLAG_IMPORT in w.envelope.flags for w in work], np.bool_)
+    return np.repeat(flags, _lengths(work))
+
+
+def _build(work: list[_Work]) -> tuple[list[pa.Table], list[_Work]]:
+    """Tables of all usable records in order, and the unusable ones, found by halving."""
+    if not work:
+        return [], []
+    try:
+        return [_table(work)], []
+    except (ValueError, TypeError, OverflowError, Unusable):
+        if len(work) == 1:
+            return [], work
+    middle = len(work) // 2
+    first, spoilt_first = _build(work[:middle])
+    second, spoilt_second = _build(work[middle:])
+    return first + second, spoilt_first + spoilt_second
+
+
+def _lengths(work: Sequence[_Work]) -> npt.NDArray[np.int64]:
+    return np.array([len(w.batch.events) for w in work], np.int64)
+
+
+def _table(work: Sequence[_Work]) -> pa.Table:
+    """The rows of usable records. Raises ValueError and its like when some record is unusable after all."""
+    events = list(chain.from_iterable([w.batch.events for w in work]))
+    columns = _event_columns(events)
+    columns |= _batch_columns(work, _lengths(work))
+    return pa.table([columns[name] for name in LAKE_SCHEMA.names], schema=LAKE_SCHEMA)
+
+
+def _event_columns(events: list[Event]) -> dict[str, Any]:
+    columns: dict[str, Any] = {name: _doubles(events, name) for name in _EVENT_DOUBLES}
+    columns["event_type"] = pa.array(list(map(attrgetter("event_type"), events)), pa.string()).dictionary_encode()
+    anchors = list(map(attrgetter("anchor"), events))
+    columns["anchor"] = _nulls(anchors, pa.string()) or pa.array(anchors, pa.string())
+    columns["attrs"] = _attrs(list(map(attrgetter("attrs"), events)))
+    return columns
+
+
+def _nulls(values: list[Any], kind: Any) -> Any:
+    """A column of nulls if nothing else is in `values`, else None."""
+    return pa.nulls(len(values), kind) if values.count(None) == len(values) else None
+
+
+def _doubles(events: list[Event], name: str) -> Any:
+    values = list(map(attrgetter(name), events))
+    if values[0] is None and values.count(None) == len(values):
+        return pa.nulls(len(values), pa.float64())
+    # NumPy reads None as NaN, and no JSON number is NaN: every NaN is a null.
+    return pa.array(np.fromiter(values, np.float64, len(values)), from_pandas=True)
+
+
+def _attrs(values: list[Any]) -> Any:
+    if values.count(_NO_ATTRS) == len(values):
+        return pa.nulls(len(values), pa.string())
+    text = pa.array(list(map(bytes, values)), pa.binary())
+    # The cast refuses bytes that are no UTF-8: msgspec.Raw has not looked at them.
+    given = pc.call_function("binary_length", [text]).to_numpy() > 0
+    return pc.call_function("if_else", [pa.array(given), text, pa.scalar(None, pa.binary())]).cast(pa.string())
+
+
+def _batch_columns(work: Sequence[_Work], lengths: npt.NDArray[np.int64]) -> dict[str, Any]:
+    rows = pa.array(np.repeat(np.arange(len(work), dtype=np.int32), lengths))
+    facts: dict[str, Any] = {
+        "client_id": _texts([w.envelope.client_id for w in work]),
+        "screen_id": _texts([w.envelope.screen_id for w in work]),
+        "batch_id": _texts([w.envelope.batch_id for w in work]),
+        "received_at": pa.array([w.envelope.received_at for w in work], pa.int64()).cast(MOMENT),
+        "log_partition": pa.array([w.record.partition for w in work], pa.int32()),
+        "log_offset": pa.array([w.record.offset for w in work], pa.int64()),
+        "device_pixel_ratio": pa.array([w.batch.device_pixel_ratio for w in work], pa.float64()),
+    }
+    for name in _BATCH_TEXTS:
+        facts[name] = _texts([getattr(w.batch, name) for w in work])
+    for name, side in _SIZES:
+        sizes = [getattr(w.batch, name) for w in work]
+        facts[f"{name}_{side}"] = pa.array([size and getattr(size, side) for size in sizes], pa.float64())
+    spread = {name: _spread(column, rows) for name, column in facts.items()}
+    return spread | _times(work, lengths) | {"position": _positions(work, lengths)}
+
+
+def _texts(values: list[str | None]) -> Any:
+    return pa.array(values, pa.string()).dictionary_encode()
+
+
+def _spread(column: Any, rows: Any) -> Any:
+    """A value per batch as a column with a value per event."""
+    return pa.nulls(len(rows), column.type) if column.null_count == len(column) else column.take(rows)
+
+
+def _times(work: Sequence[_Work], lengths: npt.NDArray[np.int64]) -> dict[str, Any]:
+    own = np.concatenate([times_ms(w.batch.events) for w in work])
+    skews = np.repeat(np.array([w.envelope.skew_ms for w in work], np.int64), lengths)
+    times = own + skews
+    if times.min() < 0 or times.max() > LATEST_MS:
+        raise Unusable("an event lies outside the years 1970 to 9999")
+    corrected = skews != 0
+    client = pa.array(own, pa.int64(), mask=~corrected) if corrected.any() else pa.nulls(len(own), pa.int64())
+    return {"event_time": pa.array(times).cast(MOMENT), "client_time": client.cast(MOMENT)}
+
+
+def _positions(work: Sequence[_Work], lengths: npt.NDArray[np.int64]) -> Any:
+    given = [w.envelope.positions if w.envelope.positions is not None else range(len(w.batch.events)) for w in work]
+    counted = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    if all(w.envelope.positions is None for w in work):
+        return pa.array(counted.astype(np.int32))
+    return pa.array(np.fromiter(chain.from_iterable(given), np.int64, len(counted))).cast(pa.int32())

@@ -1,0 +1,324 @@
+"""The lander: reads the log from where the manifest says, writes files, lists them, then tells the log."""
+
+import random
+import threading
+from collections import Counter
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import structlog
+from msgspec import Struct
+
+from isotherm.clock import SECOND_MS, Clock, iso
+from isotherm.config import Settings
+from isotherm.errors import IsothermError
+from isotherm.eventlog.port import EventLog, Stored
+from isotherm.land import ledger, merge, retention, rowhash
+from isotherm.land.columns import Decoded, decode_records
+from isotherm.land.lake import Lake, open_lake
+from isotherm.land.manifest import LakeFile, Landing, Manifest, OffsetRange
+from isotherm.land.parts import Mask, Part, describe, split, without_known
+from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_files
+from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS, LANDED_FILES, LANDED_ROWS
+
+CONSUMER: Final = "land"
+_READ_BYTES: Final = 8 << 20
+"""Records decoded at a time; their Python objects live only until they are columns."""
+_READ_RECORDS: Final = 2_000
+_IDLE_S: Final = 0.2
+_BACKOFF_S: Final = (0.5, 30.0)
+_UPKEEP_MS: Final = 30 * SECOND_MS
+
+_log = structlog.get_logger("isotherm.land")
+
+
+class Gap(Struct, frozen=True):
+    """Records [first, last] that the log no longer had when the lander came for them."""
+
+    partition: int
+    first: int
+    last: int
+    noticed_at: int
+
+
+class PartitionStatus(Struct, frozen=True):
+    """`next_offset` is the first that is not landed; `lag` counts records up to the head."""
+
+    partition: int
+    next_offset: int
+    head: int
+    lag: int
+
+
+class LanderStatus(Struct, frozen=True):
+    """A picture of the lander. Times are in ms; `oldest_unlanded_ms` is an age, 0 when all is landed."""
+
+    partitions: list[PartitionStatus]
+    lag: int
+    oldest_unlanded_ms: int
+    last_landing_at: int | None
+    last_error: str | None
+    last_error_at: int | None
+    gaps: list[Gap]
+
+
+class _Buffer(Struct):
+    """Records of one partition that are decoded and not yet landed: [first, next)."""
+
+    first: int
+    next: int
+    decoded: list[Decoded]
+    bytes: int = 0
+    since: int = 0
+
+
+class Lander:
+    """Lands one log. Several may run: the manifest lets each range of offsets land once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: EventLog,
+        lake: Lake,
+        manifest: Manifest,
+        clock: Clock,
+        checkpoint: Checkpoint = no_checkpoint,
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._lake = lake
+        self._manifest = manifest
+        self._clock = clock
+        self._checkpoint = checkpoint
+        self._identity = settings.url("log")
+        self._dead = open_lake(f"file://{settings.data.absolute() / 'dead'}")
+        self._buffers: dict[int, _Buffer] = {}
+        self._gaps: list[Gap] = []
+        self._last_landing_at: int | None = None
+        self._last_error: tuple[str, int] | None = None
+        self._upkeep_due = 0
+
+    def step(self, *, force: bool = False) -> int:
+        """Read what is there and land it if it is due by age or size, or if forced. Returns the rows landed.
+
+        Whatever raises, nothing is lost: the next step starts again from the manifest.
+        """
+        return sum([self._step(partition, force=force) for partition in self._log.partitions()])
+
+    def drain(self) -> int:
+        """Land everything up to the heads as they are now. Returns the rows landed by this lander."""
+        heads = {partition: self._log.head(partition) for partition in self._log.partitions()}
+        rows = 0
+        while any(self._manifest.next_offset(self._identity, p) < head for p, head in heads.items()):
+            rows += self.step(force=True)
+        return rows
+
+    def run(self, stop: threading.Event) -> None:
+        """Land until `stop` is set, then land what was read. Errors are logged, shown in `status`, and retried."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                landed = self.step()
+                busy = self._upkeep() or landed > 0
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - logged, counted and shown; only `stop` ends the lander
+                failures += 1
+                busy = False
+                self._failed(error)
+            stop.wait(0.0 if busy else _pause(failures))
+        try:
+            self.step(force=True)
+        except Exception as error:  # noqa: BLE001 - what was read stays on the log and lands at the next start
+            self._failed(error)
+
+    def status(self) -> LanderStatus:
+        """How far the lander is, from the manifest and the log."""
+        partitions = [self._partition_status(partition) for partition in self._log.partitions()]
+        error, error_at = self._last_error or (None, None)
+        return LanderStatus(
+            partitions=partitions,
+            lag=sum(p.lag for p in partitions),
+            oldest_unlanded_ms=max((self._age(p) for p in partitions), default=0),
+            last_landing_at=self._last_landing_at,
+            last_error=error,
+            last_error_at=error_at,
+            gaps=list(self._gaps),
+        )
+
+    def _partition_status(self, partition: int) -> PartitionStatus:
+        landed = self._manifest.next_offset(self._identity, partition)
+        head = self._log.head(partition)
+        lag = max(head - landed, 0)
+        LAG_RECORDS.labels(CONSUMER).set(lag)
+        return PartitionStatus(partition, landed, head, lag)
+
+    def _age(self, at: PartitionStatus) -> int:
+        waiting = self._log.read(at.partition, at.next_offset, max_records=1) if at.lag else []
+        return max(self._clock.now_ms() - waiting[0].timestamp, 0) if waiting else 0
+
+    def _step(self, partition: int, *, force: bool) -> int:
+        try:
+            buffer = self._buffers.get(partition) or self._resume(partition)
+            while not self._full(buffer):
+                records = self._log.read(partition, buffer.next, max_records=_READ_RECORDS, max_bytes=_READ_BYTES)
+                if not records:
+                    break
+                self._take(partition, buffer, records)
+            if buffer.next > buffer.first and (force or self._full(buffer) or self._old(buffer)):
+                return self._land(partition, buffer)
+        except BaseException:
+            self._buffers.pop(partition, None)
+            raise
+        return 0
+
+    def _resume(self, partition: int) -> _Buffer:
+        """Start at the manifest's position, and register with the log so that it deletes nothing we need."""
+        position = self._manifest.next_offset(self._identity, partition)
+        head = self._log.head(partition)
+        if position > head:
+            raise IsothermError(
+                f"log partition {partition} ends at offset {head}, but the manifest has landed up to {position}: "
+                "the log was replaced. Start with its old files, or with an empty data folder."
+            )
+        self._log.commit(CONSUMER, partition, position)
+        buffer = self._buffers[partition] = _Buffer(position, position, [])
+        return buffer
+
+    def _take(self, partition: int, buffer: _Buffer, records: list[Stored]) -> None:
+        if not buffer.decoded:
+            buffer.since = self._clock.now_ms()
+        expected = buffer.next
+        for record in records:
+            if record.offset != expected:
+                self._note_gap(Gap(partition, expected, record.offset - 1, self._clock.now_ms()))
+            expected = record.offset + 1
+        buffer.decoded.append(decode_records(records))
+        buffer.bytes += sum(len(record.value) for record in records)
+        buffer.next = expected
+
+    def _note_gap(self, gap: Gap) -> None:
+        if (gap.partition, gap.first) not in {(g.partition, g.first) for g in self._gaps}:
+            self._gaps.append(gap)
+            _log.warning("records are missing from the log", partition=gap.partition, first=gap.first, last=gap.last)
+
+    def _full(self, buffer: _Buffer) -> bool:
+        return buffer.bytes >= self._settings.land_flush_bytes
+
+    def _old(self, buffer: _Buffer) -> bool:
+        return self._clock.now_ms() - buffer.since >= self._settings.land_flush_seconds * SECOND_MS
+
+    def _land(self, partition: int, buffer: _Buffer) -> int:
+        """Files, then the one transaction, then the log. Returns the rows landed, 0 if another lander was first."""
+        self._keep_dead(buffer)
+        counts: Counter[ledger.Key] = Counter()
+        ledger.fold_tallies(counts, [tally for d in buffer.decoded for tally in d.tallies])
+        planned = self._plan(partition, buffer, self._new_rows(buffer, counts))
+        first, following = buffer.first, buffer.next
+        del self._buffers[partition]
+        buffer.decoded.clear()
+        version, written = self._write(partition, first, following, planned, counts)
+        if version is None:
+            _log.info("another lander was first", partition=partition, first=first, last=following - 1)
+            return 0
+        self._checkpoint("landed")
+        self._log.commit(CONSUMER, partition, following)
+        self._checkpoint("committed")
+        self._buffers[partition] = _Buffer(following, following, [])
+        return self._count(written, counts)
+
+    def _write(
+        self, partition: int, first: int, following: int, planned: list[Planned], counts: "Counter[ledger.Key]"
+    ) -> tuple[int | None, list[LakeFile]]:
+        version: int | None = None
+        try:
+            written = write_files(self._lake, self._manifest, planned, self._checkpoint)
+            landing = Landing(self._identity, partition, first, following, written, counts)
+            version = self._manifest.land(landing)
+        finally:
+            if version is None:
+                self._manifest.discard(self._lake, [file.path for file, _ in planned])
+        return version, written
+
+    def _keep_dead(self, buffer: _Buffer) -> None:
+        """Keep the bytes of unusable records; a file that is there is from an earlier try."""
+        for record in [record for d in buffer.decoded for record in d.dead]:
+            path = f"{record.partition}-{record.offset}.bin"
+            if not self._dead.local_path(path).exists():
+                self._dead.put(path, record.value)
+            _log.warning("a record is unusable", partition=record.partition, offset=record.offset, kept=path)
+        self._checkpoint("dead")
+
+    def _new_rows(self, buffer: _Buffer, counts: "Counter[ledger.Key]") -> list[Part]:
+        tables = [d.table for d in buffer.decoded if d.table.num_rows]
+        if not tables:
+            return []
+        imported = np.concatenate([d.imported for d in buffer.decoded if d.table.num_rows])
+        parts = list(split(pa.concat_tables(tables), imported))
+        kept: list[Part] = []
+        for part, mask in self._judged(parts):
+            ledger.fold_rows(counts, part, mask)
+            if mask.any():
+                table = part.table if mask.all() else part.table.filter(pa.array(mask))
+                kept.append(Part(part.client_id, part.hour, table, part.imported[mask]))
+        return kept
+
+    def _judged(self, parts: list[Part]) -> list[tuple[Part, Mask]]:
+        """Each part with its new rows; only parts with imported rows have to look at the lake."""
+        judged = [(part, np.ones(part.table.num_rows, np.bool_)) for part in parts if not part.imported.any()]
+        suspects = [part for part in parts if part.imported.any()]
+        if suspects:
+            hours = [part.hour for part in suspects]
+            clients = sorted({part.client_id for part in suspects})
+            with self._manifest.snapshot(start=min(hours), end=max(hours) + 1, client_ids=clients) as snapshot:
+                judged += without_known(suspects, self._lake, snapshot)
+        return judged
+
+    def _plan(self, partition: int, buffer: _Buffer, parts: list[Part]) -> list[Planned]:
+        last = buffer.next - 1
+        planned: list[Planned] = []
+        for part in parts:
+            source = OffsetRange(
+                self._identity, partition, buffer.first, last, part.table.num_rows, rowhash.of_table(part.table)
+            )
+            stem = f"{partition}-{buffer.first}-{last}"
+            planned += [(describe(part, f, [source], stem), part.table) for f in self._settings.land_formats]
+        return planned
+
+    def _count(self, written: list[LakeFile], counts: "Counter[ledger.Key]") -> int:
+        self._last_landing_at = self._clock.now_ms()
+        rows = sum(events for key, events in counts.items() if key[2] == "landed")
+        dropped = sum(events for key, events in counts.items() if key[2] in ("landing_duplicate", "dead"))
+        LANDED_ROWS.inc(rows)
+        LANDED_FILES.inc(len(written))
+        for outcome, events in (("received", rows + dropped), ("sent", rows), ("dropped", dropped)):
+            COMPONENT_EVENTS.labels("land", outcome).inc(events)
+        return rows
+
+    def _upkeep(self) -> bool:
+        """Merging, retention, sweeping and the log's own expiry, a little at a time. True when there is more to do."""
+        now = self._clock.now_ms()
+        if now < self._upkeep_due:
+            return False
+        if merge.merge_closed(self._settings, self._lake, self._manifest, now, limit=1):
+            return True
+        retention.expire_raw(self._settings, self._manifest, now)
+        self._manifest.sweep(self._lake)
+        for name in self._log.expire(now):
+            _log.info("deleted from the log", segment=name)
+        self._upkeep_due = now + _UPKEEP_MS
+        return False
+
+    def _failed(self, error: Exception) -> None:
+        now = self._clock.now_ms()
+        self._last_error = (f"{type(error).__name__}: {error}", now)
+        COMPONENT_EVENTS.labels("land", "failed").inc()
+        _log.exception("landing failed; it goes on by itself", at=iso(now))
+
+
+def _pause(failures: int) -> float:
+    """Seconds to wait: short when idle, doubling with jitter after errors."""
+    if not failures:
+        return _IDLE_S
+    least, most = _BACKOFF_S
+    return random.uniform(0.5, 1.0) * min(least * 2**failures, most)  # noqa: S311 - spreads retries, no secret

@@ -1,0 +1,397 @@
+"""The manifest: which files the lake consists of, and how far each log is landed.
+
+A reader takes a snapshot and opens the files it lists. Everything that changes the list is one transaction that
+draws one version, so a file is in the lake of version v when listed_version <= v < delisted_version.
+"""
+
+import uuid
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypedDict
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.engine import Connection, Engine
+
+from isotherm.clock import HOUR_MS, Clock
+from isotherm.errors import IsothermError
+from isotherm.land import rowhash
+from isotherm.land.lake import Lake
+from isotherm.store.db import next_version, reading, writing
+from isotherm.store.tables import dirty, file_ranges, files, ledger, positions, sequences, snapshots
+from isotherm.store.upsert import upsert
+
+LEASE_MS: Final = HOUR_MS
+"""A snapshot that is not released or renewed for this long no longer keeps delisted files."""
+PENDING_MS: Final = HOUR_MS
+"""A file that is still pending after this long belongs to a lander that died."""
+_CHUNK: Final = 500
+"""Values bound in one statement; SQLite allows 32,766 variables."""
+
+
+class OffsetRange(Struct, frozen=True):
+    """Rows that came from the log records [first_offset, last_offset], and their order-free hash."""
+
+    log: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    rows: int
+    row_hash: str
+
+
+class LakeFile(Struct, frozen=True):
+    """One listed file. `hour` is the start of its event hour; times are in ms, both ends inclusive."""
+
+    path: str
+    format: str
+    client_id: str
+    hour: int
+    rows: int
+    bytes: int
+    min_time: int
+    max_time: int
+    row_hash: str
+    ranges: list[OffsetRange]
+
+
+class Snapshot(Struct, frozen=True):
+    """The lake at one version. Its files stay readable until it is released or its lease runs out."""
+
+    id: str
+    version: int
+    files: list[LakeFile]
+
+
+class Landing(Struct, frozen=True):
+    """The records [first, next) of one partition, as files and ledger counts.
+
+    `counts` maps (client_id, hour of receipt, measure, reason) to events.
+    """
+
+    log: str
+    partition: int
+    first: int
+    next: int
+    files: Sequence[LakeFile]
+    counts: Mapping[tuple[str, int, str, str], int]
+
+
+class Selection(TypedDict):
+    """The arguments that choose files; see `Manifest.snapshot`."""
+
+    start: int | None
+    end: int | None
+    client_ids: Sequence[str] | None
+    format: str | None
+
+
+class _Lost(Exception):
+    """Another process was first; rolls the transaction back."""
+
+
+class Manifest:
+    """The list of the lake's files, in the relational store. Any thread and process may use its own."""
+
+    def __init__(self, engine: Engine, clock: Clock, default_format: str = "parquet") -> None:
+        self.engine = engine
+        self.clock = clock
+        self.default_format = default_format
+
+    @contextmanager
+    def snapshot(
+        self,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        client_ids: Sequence[str] | None = None,
+        format: str | None = None,  # noqa: A002 - the manifest's word
+    ) -> Generator[Snapshot]:
+        """The files of hours in [start, end), of these clients (None: all), in one format, leased."""
+        with writing(self.engine) as connection:
+            taken = self.take(connection, start=start, end=end, client_ids=client_ids, format=format)
+        try:
+            yield taken
+        finally:
+            self.release(taken)
+
+    def take(
+        self,
+        connection: Connection,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        client_ids: Sequence[str] | None = None,
+        format: str | None = None,  # noqa: A002
+    ) -> Snapshot:
+        """`snapshot` inside the caller's write transaction; the caller releases it when done."""
+        # The lock makes landings on a server with concurrent writers wait until this list is complete.
+        version = connection.execute(
+            sa.select(sequences.c.value).where(sequences.c.name == "version").with_for_update()
+        ).scalar_one()
+        wanted = _selection(start, end, client_ids) & (files.c.format == (format or self.default_format))
+        snapshot = Snapshot(uuid.uuid4().hex, version, list(_listed(connection, wanted)))
+        expires_at = self.clock.now_ms() + LEASE_MS
+        connection.execute(snapshots.insert().values(id=snapshot.id, version=version, expires_at=expires_at))
+        return snapshot
+
+    def renew(self, snapshot: Snapshot) -> None:
+        """Keep the snapshot's files for another LEASE_MS; IsothermError when its lease has run out."""
+        expires_at = self.clock.now_ms() + LEASE_MS
+        statement = sa.update(snapshots).where(snapshots.c.id == snapshot.id).values(expires_at=expires_at)
+        with writing(self.engine) as connection:
+            if connection.execute(statement).rowcount == 0:
+                raise IsothermError("the lease on this snapshot of the lake has run out: take a new one")
+
+    def release(self, snapshot: Snapshot) -> None:
+        """Give the lease back; a second time is fine."""
+        with writing(self.engine) as connection:
+            connection.execute(sa.delete(snapshots).where(snapshots.c.id == snapshot.id))
+
+    def listed(
+        self,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        client_ids: Sequence[str] | None = None,
+        format: str | None = None,  # noqa: A002
+    ) -> list[LakeFile]:
+        """The list alone, without a lease: for people and for planning; the files may be gone when opened."""
+        wanted = _selection(start, end, client_ids)
+        if format is not None:
+            wanted &= files.c.format == format
+        with reading(self.engine) as connection:
+            return list(_listed(connection, wanted))
+
+    def next_offset(self, log: str, partition: int) -> int:
+        """The first offset of the partition that is not landed; 0 for a log never seen."""
+        statement = sa.select(positions.c.next_offset).where(positions.c.log == log, positions.c.partition == partition)
+        with reading(self.engine) as connection:
+            return connection.execute(statement).scalar_one_or_none() or 0
+
+    def pending(self, planned: Iterable[LakeFile]) -> None:
+        """Say that these files are about to be written; in a transaction of its own, before the first byte."""
+        now = self.clock.now_ms()
+        rows = [
+            {"path": f.path, "state": "pending", "format": f.format, "client_id": f.client_id, "hour": f.hour}
+            | {"created_at": now}
+            for f in planned
+        ]
+        if rows:
+            with writing(self.engine) as connection:
+                connection.execute(files.insert(), rows)
+
+    def land(self, landing: Landing) -> int | None:
+        """List the files, move the position, fold the counts and mark the hours, all in one transaction.
+
+        Returns the manifest version, or None when another lander has landed these records or the sweeper has
+        taken the files for dead: nothing is listed then, and the caller's files are its own to `discard`.
+        """
+        try:
+            with writing(self.engine) as connection:
+                self._move(connection, landing)
+                version = next_version(connection)
+                self._list(connection, landing.files, version)
+                self._fold(connection, landing.counts)
+                self._mark(connection, landing.files, version)
+                return version
+        except _Lost:
+            return None
+
+    def replace(self, old: Sequence[LakeFile], new: Sequence[LakeFile]) -> int | None:
+        """Put files with the same rows in the place of others, as one manifest version.
+
+        Returns the version, or None when one of the old files is no longer listed or a new one no longer pending.
+        Raises ValueError when the rows differ.
+        """
+        if _sums(old) != _sums(new):
+            raise ValueError("the new files do not hold the same rows as the old ones")
+        try:
+            with writing(self.engine) as connection:
+                version = next_version(connection)
+                self._delist(connection, [f.path for f in old], version)
+                self._list(connection, new, version)
+                return version
+        except _Lost:
+            return None
+
+    def expire(self, before_ms: int) -> int:
+        """Take the files of every hour that ended at `before_ms` or earlier off the list; returns how many."""
+        old = (files.c.state == "listed") & (files.c.hour <= before_ms - HOUR_MS)
+        with reading(self.engine) as connection:
+            if not connection.execute(sa.select(sa.exists().where(old))).scalar_one():
+                return 0
+        with writing(self.engine) as connection:
+            version = next_version(connection)
+            return connection.execute(
+                sa.update(files).where(old).values(state="delisted", delisted_version=version)
+            ).rowcount
+
+    def crowded(self, first_hour: int, last_hour: int) -> list[tuple[str, int, str]]:
+        """(client_id, hour, format) of hours from the first to the last that have more than one file, oldest first."""
+        key = (files.c.client_id, files.c.hour, files.c.format)
+        hours = files.c.hour.between(first_hour, last_hour)
+        statement = sa.select(*key).where(files.c.state == "listed", hours).group_by(*key)
+        statement = statement.having(sa.func.count() > 1).order_by(files.c.hour, files.c.client_id, files.c.format)
+        with reading(self.engine) as connection:
+            return [(client_id, hour, name) for client_id, hour, name in connection.execute(statement)]
+
+    def newest(self, client_id: str, hour: int, format: str) -> int | None:  # noqa: A002
+        """When the newest listed file of this client, hour and format was begun; None when there is none."""
+        statement = sa.select(sa.func.max(files.c.created_at)).where(
+            files.c.state == "listed",
+            files.c.client_id == client_id,
+            files.c.hour == hour,
+            files.c.format == format,
+        )
+        with reading(self.engine) as connection:
+            return connection.execute(statement).scalar_one()
+
+    def discard(self, lake: Lake, paths: Sequence[str]) -> None:
+        """Remove files of our own that were never listed."""
+        with writing(self.engine) as connection:
+            for chunk in _chunks(paths):
+                connection.execute(_give_up(files.c.path.in_(chunk)))
+            mine = [p for chunk in _chunks(paths) for p in _removable(connection, files.c.path.in_(chunk))]
+        self._remove(lake, mine)
+
+    def sweep(self, lake: Lake) -> list[str]:
+        """Delete what no reader can need: files of dead landers, and delisted files no leased snapshot lists.
+
+        The list changes before an object goes: a lander that was only slow then fails to land its file. Returns
+        the paths. A crash on the way leaves rows that the next sweep finishes.
+        """
+        now = self.clock.now_ms()
+        with writing(self.engine) as connection:
+            connection.execute(sa.delete(snapshots).where(snapshots.c.expires_at <= now))
+            connection.execute(_give_up(files.c.created_at <= now - PENDING_MS))
+            oldest = connection.execute(sa.select(sa.func.min(snapshots.c.version))).scalar_one()
+            unseen = sa.true() if oldest is None else files.c.delisted_version <= oldest
+            swept = _removable(connection, unseen)
+        self._remove(lake, swept)
+        return swept
+
+    def _remove(self, lake: Lake, paths: Sequence[str]) -> None:
+        for path in paths:
+            lake.delete(path)
+        for chunk in _chunks(paths):
+            with writing(self.engine) as connection:
+                connection.execute(sa.delete(files).where(files.c.path.in_(chunk), files.c.state == "delisted"))
+
+    def totals(self) -> dict[str, Any]:
+        """{"files", "rows", "bytes", "formats": {format: {"files", "rows", "bytes"}}} of what is listed.
+
+        The rows on top are those of the format with most rows: formats hold the same rows.
+        """
+        statement = (
+            sa.select(files.c.format, sa.func.count(), sa.func.sum(files.c.rows), sa.func.sum(files.c.bytes))
+            .where(files.c.state == "listed")
+            .group_by(files.c.format)
+            .order_by(files.c.format)
+        )
+        with reading(self.engine) as connection:
+            found = connection.execute(statement).all()
+        formats = {name: {"files": count, "rows": rows, "bytes": size} for name, count, rows, size in found}
+        return {
+            "files": sum(f["files"] for f in formats.values()),
+            "rows": max((f["rows"] for f in formats.values()), default=0),
+            "bytes": sum(f["bytes"] for f in formats.values()),
+            "formats": formats,
+        }
+
+    def _move(self, connection: Connection, landing: Landing) -> None:
+        key = {"log": landing.log, "partition": landing.partition}
+        if landing.first == 0:
+            upsert(connection, positions, [key | {"next_offset": 0}], update=())
+        moved = connection.execute(
+            sa.update(positions)
+            .where(
+                positions.c.log == landing.log,
+                positions.c.partition == landing.partition,
+                positions.c.next_offset == landing.first,
+            )
+            .values(next_offset=landing.next)
+        )
+        if moved.rowcount != 1:
+            raise _Lost
+
+    def _list(self, connection: Connection, new: Sequence[LakeFile], version: int) -> None:
+        if not new:
+            return
+        values = ("rows", "bytes", "min_time", "max_time", "row_hash")
+        statement = (
+            sa.update(files)
+            .where(files.c.path == sa.bindparam("_path"), files.c.state == "pending")
+            .values(state="listed", listed_version=version, **{name: sa.bindparam(f"_{name}") for name in values})
+        )
+        rows = [{"_path": f.path} | {f"_{name}": getattr(f, name) for name in values} for f in new]
+        if connection.execute(statement, rows).rowcount != len(rows):
+            raise _Lost
+        ranges = [
+            {name: getattr(r, name) for name in OffsetRange.__struct_fields__} | {"path": f.path}
+            for f in new
+            for r in f.ranges
+        ]
+        connection.execute(file_ranges.insert(), ranges)
+
+    def _delist(self, connection: Connection, paths: Sequence[str], version: int) -> None:
+        for chunk in _chunks(paths):
+            statement = sa.update(files).where(files.c.path.in_(chunk), files.c.state == "listed")
+            if connection.execute(statement.values(state="delisted", delisted_version=version)).rowcount != len(chunk):
+                raise _Lost
+
+    def _fold(self, connection: Connection, counts: Mapping[tuple[str, int, str, str], int]) -> None:
+        names = ("client_id", "hour", "measure", "reason")
+        rows = [dict(zip(names, key, strict=True)) | {"events": n} for key, n in counts.items() if n]
+        upsert(connection, ledger, rows, add=("events",))
+
+    def _mark(self, connection: Connection, new: Sequence[LakeFile], version: int) -> None:
+        now = self.clock.now_ms()
+        rows = [
+            {"level": "hour", "start": hour, "client_id": client_id, "version": version, "marked_at": now}
+            for client_id, hour in sorted({(f.client_id, f.hour) for f in new})
+        ]
+        upsert(connection, dirty, rows, update=("version", "marked_at"))
+
+
+def _give_up(which: sa.ColumnElement[bool]) -> sa.Update:
+    """Pending files become delisted ones that no snapshot ever listed."""
+    return sa.update(files).where(which, files.c.state == "pending").values(state="delisted", delisted_version=0)
+
+
+def _removable(connection: Connection, which: sa.ColumnElement[bool]) -> list[str]:
+    return list(connection.execute(sa.select(files.c.path).where(which, files.c.state == "delisted")).scalars())
+
+
+def _sums(group: Sequence[LakeFile]) -> dict[tuple[str, str, int], tuple[int, str]]:
+    """(rows, row hash) per format, client and hour."""
+    keys = {(f.format, f.client_id, f.hour) for f in group}
+    parts = {key: [f for f in group if (f.format, f.client_id, f.hour) == key] for key in keys}
+    return {key: (sum(f.rows for f in part), rowhash.add(f.row_hash for f in part)) for key, part in parts.items()}
+
+
+def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+
+
+def _selection(start: int | None, end: int | None, client_ids: Sequence[str] | None) -> sa.ColumnElement[bool]:
+    wanted: sa.ColumnElement[bool] = files.c.state == "listed"
+    if start is not None:
+        wanted &= files.c.hour >= start
+    if end is not None:
+        wanted &= files.c.hour < end
+    if client_ids is not None:
+        wanted &= files.c.client_id.in_(list(client_ids))
+    return wanted
+
+
+def _listed(connection: Connection, wanted: sa.ColumnElement[bool]) -> Iterable[LakeFile]:
+    """Files in the order of hour, client and path."""
+    ranges: dict[str, list[OffsetRange]] = {}
+    statement = sa.select(file_ranges).join(files, files.c.path == file_ranges.c.path).where(wanted)
+    for path, *values in connection.execute(statement.order_by(*file_ranges.primary_key.columns)):
+        ranges.setdefault(path, []).append(OffsetRange(*values))
+    names = [name for name in LakeFile.__struct_fields__ if name != "ranges"]
+    chosen = sa.select(*[files.c[name] for name in names]).where(wanted)
+    for row in connection.execute(chosen.order_by(files.c.hour, files.c.client_id, files.c.path)):
+        yield LakeFile(*row, ranges=ranges.get(row[0], []))
