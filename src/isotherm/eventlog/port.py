@@ -9,6 +9,7 @@ acknowledged  `append` has returned: the record is on disk and survives `kill -9
 committed     a consumer has told the log that it no longer needs records below an offset. The lander resumes
               from the lake's manifest, never from here; committed offsets show lag and permit deletion.
 lag           head minus committed, in records.
+identity      a name the log got when it was created and keeps for good: offsets of another log mean nothing here.
 known id      a record id that was appended in the last 24 hours (or longer); appending it again stores nothing.
 """
 
@@ -22,6 +23,12 @@ from msgspec import Struct
 from isotherm.clock import Clock
 from isotherm.config import Settings
 from isotherm.errors import ConfigError
+
+ID_BYTES: Final = 16
+MAX_RECORD_BYTES: Final = 2 << 20
+MAX_APPEND_RECORDS: Final = 1 << 16
+MAX_APPEND_BYTES: Final = 256 << 20
+CONSUMER_BYTES: Final = 256
 
 
 class Record(Struct, frozen=True):
@@ -85,11 +92,35 @@ class LogStatus(Struct, frozen=True):
         return sum(head - done.get(p, self.tail.get(p, 0)) for p, head in self.head.items())
 
 
+def check_records(records: Sequence[Record]) -> None:
+    """Raises ValueError for a call that no adapter takes."""
+    sizes = [len(record.value) for record in records]
+    if len(records) > MAX_APPEND_RECORDS or sum(sizes) > MAX_APPEND_BYTES:
+        raise ValueError(f"one append takes {MAX_APPEND_RECORDS} records and {MAX_APPEND_BYTES} bytes; split it")
+    if max(sizes, default=0) > MAX_RECORD_BYTES:
+        raise ValueError(f"a record of {max(sizes)} bytes is longer than max_record_bytes ({MAX_RECORD_BYTES})")
+    if not {len(record.id) for record in records if record.id is not None} <= {ID_BYTES}:
+        raise ValueError(f"a record's id has {ID_BYTES} bytes")
+
+
+def check_commit(consumer: str, offset: int) -> None:
+    """Raises ValueError for a consumer's name or an offset that cannot be."""
+    if not 0 < len(consumer.encode()) <= CONSUMER_BYTES:
+        raise ValueError(f"a consumer's name has 1 to {CONSUMER_BYTES} bytes, not {len(consumer.encode())}")
+    if offset < 0:
+        raise ValueError(f"an offset is not negative: {offset}")
+
+
 class EventLog(Protocol):
     """An append-only log. All methods block and may be called from any thread; several processes may append."""
 
     @property
     def max_record_bytes(self) -> int: ...
+
+    @property
+    def identity(self) -> str:
+        """A UUID; whoever remembers offsets elsewhere remembers it with them."""
+        ...
 
     def append(self, records: Sequence[Record]) -> list[Position | None]:
         """Make all records durable with one fsync; return their positions in order.
@@ -97,7 +128,9 @@ class EventLog(Protocol):
         None stands for a record whose id is known, also from an earlier record of the same call: it is not
         stored again. Either all new records become durable or none.
         Raises Backpressure when the log is full, its disk nearly so, or a commit cannot be made now; nothing
-        was appended then.
+        was appended then. A failed commit makes every later append of this process raise it.
+        Raises ValueError for an id that has not 16 bytes, a record above `max_record_bytes`, and a call with more
+        than 65,536 records or 256 MiB.
         """
         ...
 

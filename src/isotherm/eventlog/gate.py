@@ -1,0 +1,85 @@
+"""When the log refuses: it is full, its disk nearly so, or a commit failed. Cheap enough for every append."""
+
+import os
+import time
+from threading import Lock
+from typing import Final
+
+from isotherm.config import Settings
+from isotherm.errors import Backpressure
+from isotherm.eventlog.folder import SEGMENT_NAME, Folder
+
+MEASURE_EVERY_S: Final = 0.25
+"""Between two looks at the disk, what this process appended is added to the last figures."""
+FULL_RETRY_S: Final = 10.0
+
+
+def log_bytes(folder: Folder) -> int:
+    """Bytes of all segments and their side files."""
+    total = 0
+    with os.scandir(folder.path) as entries:
+        for entry in entries:
+            if SEGMENT_NAME.fullmatch(entry.name) or entry.name.endswith(".ids"):
+                try:
+                    total += entry.stat().st_size
+                except FileNotFoundError:
+                    continue
+    return total
+
+
+class Gate:
+    """Raises Backpressure from `check` while nothing may be appended. Thread-safe."""
+
+    def __init__(self, folder: Folder, settings: Settings) -> None:
+        self._folder = folder
+        self._max_bytes = settings.log_max_bytes
+        self._reserve = settings.disk_reserve_bytes
+        self._lock = Lock()
+        self._failure = ""
+        self.measure()
+
+    def measure(self) -> None:
+        """Look at the disk now."""
+        disk = os.statvfs(self._folder.path)
+        with self._lock:
+            self._bytes = log_bytes(self._folder)
+            self._free = disk.f_bavail * disk.f_frsize
+            self._measured = time.monotonic()
+
+    def grew(self, count: int) -> None:
+        with self._lock:
+            self._bytes += count
+            self._free -= count
+
+    def check(self) -> None:
+        if self._failure:
+            raise Backpressure(self._failure, retry_after_s=FULL_RETRY_S)
+        if time.monotonic() - self._measured >= MEASURE_EVERY_S:
+            self.measure()
+        if self._bytes >= self._max_bytes:
+            raise Backpressure(
+                f"the event log {self._folder.path} holds {self._bytes} bytes, its limit (log_max_bytes) is "
+                f"{self._max_bytes}; it takes records again when old ones were landed and expired",
+                retry_after_s=FULL_RETRY_S,
+            )
+        if self._free < self._reserve:
+            raise Backpressure(
+                f"the disk of the event log {self._folder.path} has {max(self._free, 0)} bytes free, less than "
+                f"disk_reserve_bytes ({self._reserve}); free some space",
+                retry_after_s=FULL_RETRY_S,
+            )
+
+    def fail(self, error: Exception) -> Backpressure:
+        """Refuse every later append of this process: what a failed commit left on disk is not known for sure."""
+        self._failure = (
+            f"a commit to the event log {self._folder.path} failed ({error}); nothing of it was acknowledged. This "
+            "process takes no more records: check the disk, then restart it"
+        )
+        return Backpressure(self._failure, retry_after_s=FULL_RETRY_S)
+
+    def full_disk(self, error: Exception) -> Backpressure:
+        """The disk had no room for a commit; LMDB took it back, and the next one may succeed."""
+        return Backpressure(
+            f"the disk of the event log {self._folder.path} is full ({error}); free some space",
+            retry_after_s=FULL_RETRY_S,
+        )
