@@ -1,0 +1,66 @@
+"""From a body to an HTTP answer: strong ETag, 304, gzip, and the headers every answer about data carries."""
+
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+from litestar import Request, Response
+
+from isotherm.serve.cells import arrow_stream
+from isotherm.serve.negotiate import ARROW, GZIP_MIN_BYTES, JSON, Form, form_of, gzip, takes_gzip
+
+_REVALIDATE: Final = "private, no-cache"
+_VARY: Final = "Accept, Accept-Encoding"
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def answer(
+    request: AnyRequest,
+    build: Callable[[Form], bytes],
+    *,
+    identity: Any = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response[bytes]:
+    """Answer with what `build` makes in the form the caller reads, or 304 when the caller has it already.
+
+    `identity` is JSON-encodable and says all that the answer depends on: the ETag then comes from it, and a 304
+    builds nothing. Without it the ETag comes from the body. Raises Problem 406.
+    """
+    form = form_of(request)
+    packed = takes_gzip(request)
+    body = build(form) if identity is None else None
+    seed = body if body is not None else msgspec.json.encode((request.url.path, identity))
+    # Each representation has its own tag: a strong one stands for the bytes on the wire.
+    tag = f'"{blake2b(seed, digest_size=16).hexdigest()}-{form}{"-gzip" if packed else ""}"'
+    common = {**(headers or {}), "etag": tag, "cache-control": _REVALIDATE, "vary": _VARY}
+    if _has(request, tag):
+        return Response(b"", status_code=304, headers=common, media_type=_media_type(form))
+    if body is None:
+        body = build(form)
+    if packed and len(body) >= GZIP_MIN_BYTES:
+        body = gzip(body)
+        common["content-encoding"] = "gzip"
+    return Response(body, headers=common, media_type=_media_type(form))
+
+
+def listing(request: AnyRequest, name: str, rows: pa.Table, members: Mapping[str, Any]) -> Response[bytes]:
+    """Answer with a table: its rows under `name` in JSON, as the table itself in Arrow."""
+
+    def build(form: Form) -> bytes:
+        if form == "arrow":
+            return arrow_stream(rows, members)
+        return msgspec.json.encode({**members, name: rows.to_pylist()})
+
+    return answer(request, build)
+
+
+def _media_type(form: Form) -> str:
+    return ARROW if form == "arrow" else JSON
+
+
+def _has(request: AnyRequest, tag: str) -> bool:
+    held = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
+    return tag in held

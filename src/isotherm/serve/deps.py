@@ -1,0 +1,58 @@
+"""What the query API is given by whoever starts it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from litestar.di import NamedDependency
+from sqlalchemy.engine import Engine
+
+from isotherm.clock import Clock
+from isotherm.config import Settings
+from isotherm.rollup.buckets import Level
+from isotherm.store.olap import Olap
+
+Progress = Iterator[dict[str, Any]]
+"""Steps of a running job, each a JSON object. Closing the iterator stops the job; it may then be run again."""
+
+
+class Backfill(Protocol):
+    """Rebuilds the tiles of [start, end), ms on the hour; None for client or level means all of them."""
+
+    def __call__(self, *, start: int, end: int, client_id: str | None, level: Level | None) -> Progress: ...
+
+
+class Verify(Protocol):
+    """Recounts tiles from the lake and compares; None for a client or an edge means no bound."""
+
+    def __call__(self, *, start: int | None, end: int | None, client_id: str | None) -> Progress: ...
+
+
+def _no_facts() -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deps:
+    """Stores, clock, and what only the process around the API knows.
+
+    `status` adds members to GET /v1/status: facts about the lander, the scheduler and the log; a member `idle`
+    that is False says that something is still on its way to the lake. `backfill` and `verify` run the admin
+    jobs; without one, its route answers 501. The hooks are called with no argument, before the first and after
+    the last request.
+    """
+
+    settings: Settings
+    engine: Engine
+    olap: Olap
+    clock: Clock
+    status: Callable[[], dict[str, Any]] = _no_facts
+    backfill: Backfill | None = None
+    verify: Verify | None = None
+    on_startup: Sequence[Callable[[], object]] = ()
+    on_shutdown: Sequence[Callable[[], object]] = ()
+
+
+InDeps = NamedDependency[Deps]
+NamedDocument = NamedDependency[dict[str, Any]]
+"""The OpenAPI document of the running API."""

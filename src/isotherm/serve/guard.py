@@ -1,0 +1,122 @@
+"""What every request passes before it is routed, and every answer on its way out.
+
+Token, Host (against DNS rebinding), Origin of requests that change something, security headers, and the time
+an answer took.
+"""
+
+import hmac
+import time
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from litestar.datastructures import Headers, MutableScopeHeaders
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from isotherm import metrics
+from isotherm.config import Settings, is_loopback
+from isotherm.errors import Problem
+from isotherm.serve.problems import PROBLEM_JSON, encode
+
+OPEN_PATHS: Final = frozenset({"/v1/healthz"})
+"""Paths that need no token: probes have none."""
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+SECURITY_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+
+
+class Guard:
+    """An ASGI application around the router."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._token = settings.token.encode()
+        self._hosts = frozenset({"localhost", settings.host.lower(), *map(str.lower, settings.allowed_hosts)})
+        self._loopback_only = is_loopback(settings.host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        try:
+            self._check(scope["method"], scope["path"], Headers.from_scope(scope))
+        except Problem as problem:
+            await _refuse(problem, _with_headers(send))
+            return
+        await self._app(scope, receive, _with_headers(send))
+        _observe(scope, time.perf_counter() - began)
+
+    def _check(self, method: str, path: str, headers: Headers) -> None:
+        host = headers.get("host", "")
+        if self._loopback_only and not self._host_ok(host):
+            raise Problem(
+                421,
+                f"this server does not answer as {host!r}; ask for localhost, or add the name to allowed_hosts",
+            )
+        if path not in OPEN_PATHS:
+            self._check_token(headers)
+        if method not in SAFE_METHODS:
+            _check_origin(headers, host)
+
+    def _host_ok(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name in self._hosts or is_loopback(name)
+
+    def _check_token(self, headers: Headers) -> None:
+        if not self._token:
+            return
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+            raise Problem(
+                401,
+                "send the setting `token` as `Authorization: Bearer <token>`",
+                headers={"www-authenticate": 'Bearer realm="isotherm"'},
+            )
+
+
+def _check_origin(headers: Headers, host: str) -> None:
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        raise Problem(403, "a page of another origin may not change anything here")
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise Problem(403, "a page of another site may not change anything here")
+
+
+async def _refuse(problem: Problem, send: Send) -> None:
+    body = encode(problem)
+    headers = {
+        "content-type": PROBLEM_JSON,
+        "content-length": str(len(body)),
+        "cache-control": "no-store",
+        **problem.headers,
+    }
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableScopeHeaders.from_message(message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return send_with_headers
+
+
+def _observe(scope: Any, seconds: float) -> None:
+    route = scope.get("path_template", "unknown")
+    if not route.startswith("/v1/admin/"):
+        metrics.QUERY_SECONDS.labels(route=route).observe(seconds)

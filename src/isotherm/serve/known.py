@@ -1,0 +1,86 @@
+"""Which clients there are, when they have data, and how fresh it is: questions to the relational store."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from isotherm.config import Settings
+from isotherm.errors import Problem
+from isotherm.rollup.buckets import WEEK_MS, Bucket, Level, floor
+from isotherm.rollup.expiry import kept_from
+from isotherm.serve.queries import sql
+from isotherm.store.olap import Olap
+from isotherm.store.tables import buckets, dirty, ledger
+
+_CLIENT_TABLES: Final = (buckets, dirty, ledger)
+
+
+def require_client(connection: Connection, client_id: str) -> None:
+    """Raises Problem 404 when nothing was ever received for the client."""
+    for table in _CLIENT_TABLES:
+        found = sa.select(sa.literal(1)).select_from(table).where(table.c.client_id == client_id).limit(1)
+        if connection.execute(found).first():
+            return
+    raise Problem(404, f"unknown client {client_id!r}; GET /v1/clients lists those that sent events")
+
+
+def require_screen(olap: Olap, client_id: str, screen_id: str) -> None:
+    """Raises Problem 404 when the client has no tiles of the screen."""
+    if not olap.query(sql("screen_exists"), {"client_id": client_id, "screen_id": screen_id}).num_rows:
+        raise Problem(
+            404,
+            f"unknown screen {screen_id!r} of client {client_id!r}; GET /v1/screens lists the client's screens, "
+            "which show up once their events are tiled",
+        )
+
+
+def client_page(connection: Connection, after: str, limit: int) -> list[str]:
+    """Ids of up to `limit` clients behind `after`, in order."""
+    names = [sa.select(table.c.client_id).where(table.c.client_id > after).distinct() for table in _CLIENT_TABLES]
+    together = sa.union(*names).subquery()
+    query = sa.select(together.c.client_id).order_by(together.c.client_id).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def data_span(connection: Connection, client_id: str, now_ms: int, settings: Settings) -> tuple[int, int] | None:
+    """Whole weeks from the client's first kept bucket to its last, as ms; None without any."""
+    edges = sa.select(sa.func.min(buckets.c.start), sa.func.max(buckets.c.start)).where(
+        buckets.c.client_id == client_id
+    )
+    first, last = connection.execute(edges).one()
+    if first is None:
+        return None
+    start = max(floor(Level.WEEK, first), kept_from(Level.WEEK, now_ms, settings))
+    end = floor(Level.WEEK, last) + WEEK_MS
+    return (start, end) if start < end else None
+
+
+def versions(connection: Connection, client_id: str, used: Sequence[Bucket]) -> list[tuple[str, int, int]]:
+    """Level, start and version of published buckets: together they identify what the tiles hold."""
+    found: list[tuple[str, int, int]] = []
+    for level in Level:
+        starts = [bucket.start for bucket in used if bucket.level is level]
+        if starts:
+            query = sa.select(buckets.c.start, buckets.c.version).where(
+                buckets.c.client_id == client_id, buckets.c.level == level.value, buckets.c.start.in_(starts)
+            )
+            found += [(level.value, start, version) for start, version in connection.execute(query.order_by("start"))]
+    return found
+
+
+def pending_hours(connection: Connection, client_id: str, start: int, end: int) -> int:
+    """Hours in [start, end) whose landed events are not all tiled."""
+    query = sa.select(sa.func.count()).where(
+        dirty.c.level == Level.HOUR.value, dirty.c.client_id == client_id, dirty.c.start >= start, dirty.c.start < end
+    )
+    return connection.execute(query).scalar_one()
+
+
+def changed(connection: Connection, client_id: str, level: Level, start: int, end: int) -> Collection[int]:
+    """Starts of the level's buckets in [start, end) that are dirty."""
+    query = sa.select(dirty.c.start).where(
+        dirty.c.level == level.value, dirty.c.client_id == client_id, dirty.c.start >= start, dirty.c.start < end
+    )
+    return set(connection.execute(query).scalars())

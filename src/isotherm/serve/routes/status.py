@@ -1,0 +1,70 @@
+"""The state of the program: status, health and metrics."""
+
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from litestar import Response, get
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy.engine import Connection
+
+from isotherm import __version__, metrics
+from isotherm.clock import iso
+from isotherm.rollup.buckets import Level
+from isotherm.serve.deps import InDeps
+from isotherm.serve.queries import sql
+from isotherm.store.db import reading
+from isotherm.store.tables import buckets, dirty, files
+
+_NO_STORE: Final = {"cache-control": "no-store"}
+
+
+@get("/v1/status", sync_to_thread=True, tags=["operation"], summary="State of the whole program")
+def status(deps: InDeps) -> Response[bytes]:
+    """Lander, scheduler, log, lake and tiles at one look."""
+    facts = deps.status()
+    with reading(deps.engine) as connection:
+        waiting = _by_level(connection, dirty)
+        own: dict[str, Any] = {
+            "version": __version__,
+            "now": iso(deps.clock.now_ms()),
+            "idle": bool(facts.get("idle", True)) and not any(waiting.values()),
+            "dirty": waiting,
+            "lake": _lake(connection),
+            "tiles": _by_level(connection, buckets),
+        }
+    return Response(msgspec.json.encode(facts | own), media_type="application/json", headers=_NO_STORE)
+
+
+def _by_level(connection: Connection, table: sa.Table) -> dict[str, int]:
+    rows = connection.execute(sa.select(table.c.level, sa.func.count()).group_by(table.c.level)).all()
+    found: dict[str, int] = {row[0]: row[1] for row in rows}
+    return {level.value: found.get(level.value, 0) for level in Level}
+
+
+def _lake(connection: Connection) -> dict[str, dict[str, int]]:
+    query = (
+        sa.select(files.c.format, sa.func.count(), sa.func.sum(files.c.rows), sa.func.sum(files.c.bytes))
+        .where(files.c.state == "listed")
+        .group_by(files.c.format)
+        .order_by(files.c.format)
+    )
+    return {
+        name: {"files": count, "rows": int(rows), "bytes": int(size)}
+        for name, count, rows, size in connection.execute(query)
+    }
+
+
+@get("/v1/healthz", sync_to_thread=True, tags=["operation"], summary="Health", security=[])
+def healthz(deps: InDeps) -> Response[bytes]:
+    """200 when both stores answer; needs no token."""
+    with reading(deps.engine) as connection:
+        connection.execute(sa.select(sa.literal(1))).one()
+    deps.olap.query(sql("alive"))
+    return Response(b'{"status":"ok"}', media_type="application/json", headers=_NO_STORE)
+
+
+@get("/metrics", sync_to_thread=True, tags=["operation"], summary="Prometheus metrics")
+def prometheus() -> Response[bytes]:
+    """Metrics of this process in the Prometheus text format."""
+    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST, headers=_NO_STORE)

@@ -1,0 +1,160 @@
+"""The answers' shapes, for the OpenAPI document; the routes encode the same members."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+Count = Annotated[int, Meta(ge=0)]
+Instant = Annotated[str, Meta(description="RFC 3339 in UTC, with milliseconds.", examples=["2026-02-02T10:00:00.000Z"])]
+
+
+class Cell(Struct):
+    """One cell of the grid with its count; cells without events are left out."""
+
+    cell_x: Annotated[int, Meta(ge=0, le=99, description="Column, 0 at the left.")]
+    cell_y: Annotated[int, Meta(ge=0, le=199, description="Row, 0 at the top.")]
+    count: Annotated[int, Meta(ge=1, description="Events in the cell; never sampled or capped.")]
+
+
+class HeatmapAnswer(Struct):
+    """The map of one bucket."""
+
+    grid_w: Annotated[int, Meta(description="Columns of the grid.", examples=[100])]
+    grid_h: Annotated[int, Meta(description="Rows of the grid.", examples=[200])]
+    cells: list[Cell]
+
+
+class BucketName(Struct):
+    """A bucket that went into the sum."""
+
+    level: Literal["hour", "day", "week"]
+    start: Instant
+
+
+class RangeAnswer(Struct, kw_only=True):
+    """The map of any range, and what it is made of."""
+
+    client_id: str
+    screen_id: str
+    event_types: list[str]
+    start: Instant = field(name="from")
+    end: Instant = field(name="to")
+    grid_w: int
+    grid_h: int
+    total: Annotated[int, Meta(ge=0, description="Sum of all counts.")]
+    max: Annotated[int, Meta(ge=0, description="The largest count.")]
+    complete: Annotated[bool, Meta(description="Everything landed in the range is in the counts.")]
+    stale: Annotated[
+        bool, Meta(description="Something changed after the finer tiles behind it had expired; rebuild from raw.")
+    ]
+    pending: Annotated[int, Meta(ge=0, description="Hours of the range that wait to be tiled again.")]
+    tiled_until: Annotated[
+        Instant, Meta(description="Up to here everything landed is counted; `to` when nothing is pending.")
+    ]
+    buckets: list[BucketName]
+    cells: list[Cell]
+
+
+class ClientRow(Struct):
+    """One client."""
+
+    client_id: str
+    screens: Count
+    events: Count
+    last_event: datetime | None
+
+
+class ClientsAnswer(Struct):
+    """One page of clients, by id."""
+
+    next_cursor: Annotated[str | None, Meta(description="Give it as `cursor` for the next page; null on the last.")]
+    clients: list[ClientRow]
+
+
+class ScreenRow(Struct):
+    """One screen with its events."""
+
+    screen_id: str
+    events: Annotated[int, Meta(ge=0, description="All landed events.")]
+    tiled: Annotated[int, Meta(ge=0, description="Of these, events counted in a cell.")]
+    last_event: datetime
+    event_types: Annotated[dict[str, Count], Meta(description="Events of each type.")]
+
+
+class ScreensAnswer(Struct, kw_only=True):
+    """One page of a client's screens, most events first."""
+
+    client_id: str
+    start: Instant | None = field(name="from")
+    end: Instant | None = field(name="to")
+    next_cursor: str | None
+    screens: list[ScreenRow]
+
+
+class ActivityStep(Struct):
+    """Events of one step."""
+
+    start: Instant
+    events: Count
+
+
+class ActivityAnswer(Struct, kw_only=True):
+    """Events per step, steps without events included."""
+
+    client_id: str
+    screen_id: str | None
+    event_types: Annotated[list[str], Meta(description="Empty: all types.")]
+    start: Instant = field(name="from")
+    end: Instant = field(name="to")
+    step: Literal["hour", "day", "week"]
+    total: Count
+    stale: bool
+    pending: Count
+    tiled_until: Instant
+    steps: list[ActivityStep]
+
+
+class StatusAnswer(Struct, kw_only=True):
+    """The state of the whole program; the process that runs the API adds members of its own."""
+
+    version: str
+    now: Instant
+    idle: Annotated[bool, Meta(description="Nothing is on its way to the lake and no bucket waits.")]
+    dirty: Annotated[dict[str, int], Meta(description="Buckets that wait to be tiled, by level.")]
+    lake: Annotated[dict[str, dict[str, int]], Meta(description="Listed files, rows and bytes by format.")]
+    tiles: Annotated[dict[str, int], Meta(description="Published buckets by level.")]
+
+
+class HealthAnswer(Struct):
+    """The stores answer."""
+
+    status: Literal["ok"]
+
+
+class RollupRequest(Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """What to tile again."""
+
+    start: Annotated[str, Meta(description="RFC 3339 or integer milliseconds as text, on the hour, included.")]
+    end: Annotated[str, Meta(description="As `from`; excluded.")]
+    client_id: Annotated[str | None, Meta(description="Only this client; default all.")] = None
+    level: Annotated[Literal["hour", "day", "week"] | None, Meta(description="Only this level; default all.")] = None
+
+
+class VerifyRequest(Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """What to recount from the lake."""
+
+    start: Annotated[str | None, Meta(description="RFC 3339 or integer milliseconds as text; default: all.")] = None
+    end: Annotated[str | None, Meta(description="As `from`; excluded.")] = None
+    client_id: Annotated[str | None, Meta(description="Only this client; default all.")] = None
+
+
+class ProblemAnswer(Struct, kw_only=True):
+    """An error (RFC 9457); further members depend on the error."""
+
+    type: str
+    title: Annotated[str, Meta(description="The status in words.")]
+    status: int
+    detail: Annotated[str, Meta(description="What is wrong and what to do.")]
+    field: Annotated[str | None, Meta(description="The parameter that is wrong.")] = None
+    nearest: Annotated[Any, Meta(description="The nearest value that would be answered.")] = None

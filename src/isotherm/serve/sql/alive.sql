@@ -1,0 +1,2 @@
+-- Whether the tile store answers.
+SELECT 1
