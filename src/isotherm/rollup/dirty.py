@@ -1,0 +1,51 @@
+"""Dirty marks: which buckets changed since they were published."""
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from isotherm.rollup.buckets import Bucket
+from isotherm.store.tables import dirty
+from isotherm.store.upsert import upsert
+
+
+def mark(
+    connection: Connection, buckets: Iterable[Bucket], client_ids: Sequence[str], version: int, now_ms: int
+) -> None:
+    """Mark the buckets for these clients with a version drawn in the same write transaction."""
+    rows = [
+        {
+            "level": bucket.level.value,
+            "start": bucket.start,
+            "client_id": client_id,
+            "version": version,
+            "marked_at": now_ms,
+        }
+        for bucket in buckets
+        for client_id in client_ids
+    ]
+    upsert(connection, dirty, rows, update=("version", "marked_at"))
+
+
+def clear(connection: Connection, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
+    """Remove the marks that are not newer than the version."""
+    connection.execute(
+        sa.delete(dirty).where(
+            dirty.c.level == bucket.level.value,
+            dirty.c.start == bucket.start,
+            dirty.c.client_id.in_(client_ids),
+            dirty.c.version <= version,
+        )
+    )
+
+
+def clients_of(connection: Connection, bucket: Bucket) -> list[str]:
+    """Clients whose bucket is dirty, in order of their id."""
+    return list(
+        connection.execute(
+            sa.select(dirty.c.client_id)
+            .where(dirty.c.level == bucket.level.value, dirty.c.start == bucket.start)
+            .order_by(dirty.c.client_id)
+        ).scalars()
+    )

@@ -1,0 +1,1 @@
+"""Batch engines: they turn raw files, or finer maps, into maps."""

@@ -1,0 +1,239 @@
+"""The batch engine in ClickHouse SQL, embedded or server: it reads the lake's files itself.
+
+Three ways to make maps, because a dense state takes 160 kB per map and thread:
+- dense: `countResample` counts straight into an array of all cells; for maps with many events;
+- sparse: the cells of a map as one sorted array, its runs are the counts; for maps with few events;
+- mixed: the maps are counted first, then the big ones go the dense way in portions and the rest the sparse way.
+The dense way is tried first under a memory limit; beyond it the files are read again the mixed way.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from isotherm.config import GIB, Settings
+from isotherm.errors import Backpressure, IsothermError
+from isotherm.rollup.buckets import Bucket
+from isotherm.rollup.engines.port import RawFile
+from isotherm.rollup.grid import CELLS, GRID_H, GRID_W, SPARSE_BELOW, cell_sql
+from isotherm.store.olap import Olap, Params
+
+FILES_PER_QUERY: Final = 4_000
+ROWS_PER_SPARSE_QUERY: Final = 8_000_000
+DENSE_MEMORY: Final = GIB
+"""Limit of one dense query; its result is inserted in blocks within it."""
+DENSE_MAPS: Final = 1_000
+"""Maps per dense query when they are known to be many: with two threads about half of DENSE_MEMORY."""
+
+_KEYS: Final = "client_id, screen_id, event_type"
+_COLUMNS: Final = (
+    "client_id, screen_id, event_type, segment, level, bucket_start, version, grid_w, grid_h, "
+    "cells, counts, events, tiled, last_event"
+)
+_CELL: Final = (
+    f"if(isNull(x_norm) OR isNull(y_norm), {CELLS}, {cell_sql('assumeNotNull(x_norm)', 'assumeNotNull(y_norm)')})"
+)
+_GLOB: Final = re.compile(r"[*?{}\[\]\\']")
+
+_DENSE_STORED: Final = f"""
+    {CELLS} - countEqual(all_counts, 0) AS filled,
+    if(filled < {SPARSE_BELOW},
+        arrayMap(i -> toUInt16(i - 1), arrayFilter((i, c) -> c > 0, arrayEnumerate(all_counts), all_counts)),
+        []::Array(UInt16)) AS stored_cells,
+    if(filled < {SPARSE_BELOW}, arrayFilter(c -> c > 0, all_counts), all_counts) AS stored_counts"""
+
+_SPARSE_STORED: Final = """
+    arraySort(seen) AS sorted,
+    arrayFilter((i, this, next) -> this != next,
+        arrayEnumerate(sorted), sorted, arrayResize(arrayPopFront(sorted), length(sorted), 65535)) AS ends,
+    arrayCompact(sorted) AS stored_cells,
+    arrayMap((end, before) -> toUInt64(end - before),
+        ends, arrayResize(arrayPushFront(arrayPopBack(ends), 0), length(ends))) AS stored_counts"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A table function over files, and how to read the event time in it."""
+
+    table: str
+    time: str
+    rows: int
+
+
+class ClickHouseEngine:
+    """See `isotherm.rollup.engines.port.Engine`. `root` is the lake's folder on this machine."""
+
+    def __init__(self, olap: Olap, root: Path, settings: Settings) -> None:
+        if _GLOB.search(str(root)):
+            raise IsothermError(
+                f"{root}: the tile engine cannot read a lake whose folder has one of * ? {{ }} [ ] ' or a backslash "
+                "in its name; choose another folder (settings data or lake)"
+            )
+        self._olap = olap
+        self._root = root
+        self._dense_memory = min(DENSE_MEMORY, settings.job_memory_bytes)
+
+    def tile(self, bucket: Bucket, files: Sequence[RawFile], version: int) -> None:
+        for part in _portions(files):
+            source = self._source(part)
+            head, params = _insert_head(bucket, version)
+            if source.rows < SPARSE_BELOW:
+                self._olap.command(head + _sparse(source, "1"), params)
+                continue
+            try:
+                limit = f" SETTINGS max_memory_usage = {self._dense_memory}"
+                self._olap.command(head + _dense(source, "1") + limit, params)
+            except Backpressure:
+                self._tile_mixed(source, head, params)
+
+    def _tile_mixed(self, source: _Source, head: str, params: Params) -> None:
+        sizes = f"SELECT {_KEYS}, countIf({_CELL} < {CELLS}) AS n FROM {source.table} GROUP BY {_KEYS}"
+        row = self._olap.query(
+            f"SELECT countIf(n >= {SPARSE_BELOW}) AS big, sumIf(n, n < {SPARSE_BELOW}) AS rest FROM ({sizes})",
+            profile="write",
+        ).to_pylist()[0]
+        big = f"({_KEYS}) IN (SELECT {_KEYS} FROM ({sizes}) WHERE n >= {SPARSE_BELOW})"
+        for only in _slices(-(-row["big"] // DENSE_MAPS)):
+            self._olap.command(head + _dense(source, f"{big} AND {only}"), params)
+        for only in _slices(1 + row["rest"] // ROWS_PER_SPARSE_QUERY):
+            self._olap.command(head + _sparse(source, f"NOT {big} AND {only}"), params)
+
+    def _source(self, files: Sequence[RawFile]) -> _Source:
+        paths = [f"{self._root}/{_plain(file.path)}" for file in files]
+        start = paths[0].rfind("/") + 1 if len(paths) == 1 else _common(paths)
+        names = ",".join(path[start:] for path in paths)
+        glob = paths[0][:start] + (names if len(paths) == 1 else f"{{{names}}}")
+        rows = sum(file.rows for file in files)
+        keys = "client_id LowCardinality(String), screen_id LowCardinality(String), event_type LowCardinality(String)"
+        position = "x_norm Nullable(Float64), y_norm Nullable(Float64)"
+        if files[0].format == "jsonl":
+            table = f"file('{glob}', JSONEachRow, '{keys}, event_time Int64, {position}')"
+            return _Source(table, "fromUnixTimestamp64Milli(max(event_time), 'UTC')", rows)
+        table = f"file('{glob}', Parquet, '{keys}, event_time DateTime64(3, \\'UTC\\'), {position}')"
+        return _Source(table, "max(event_time)", rows)
+
+    def roll_up(self, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
+        head, params = _insert_head(bucket, version)
+        params |= {"clients": list(client_ids), "child": _child(bucket), "until": bucket.end // 1000}
+        big = (
+            f"({_KEYS}, segment) IN (SELECT {_KEYS}, segment FROM maps FINAL WHERE {_CHILDREN}"
+            f" GROUP BY {_KEYS}, segment"
+            f" HAVING max(empty(cells) AND tiled > 0) OR sum(length(cells)) >= {SPARSE_BELOW})"
+        )
+        count = f"SELECT uniqExact({_KEYS}, segment) AS n FROM maps FINAL WHERE {_CHILDREN} AND {big}"
+        maps = self._olap.query(count, params, profile="write").column("n")[0].as_py()
+        for only in _slices(-(-maps // DENSE_MAPS)):
+            self._olap.command(head + _sum_dense(f"{big} AND {only}"), params)
+        self._olap.command(head + _sum_sparse(f"NOT {big}"), params)
+
+    def clear_vanished(self, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
+        head, params = _insert_head(bucket, version)
+        self._olap.command(
+            head + "SELECT client_id, screen_id, event_type, segment, level, bucket_start, {version:UInt64},"
+            " grid_w, grid_h, []::Array(UInt16), []::Array(UInt64), 0, 0, last_event FROM maps FINAL"
+            " WHERE client_id IN {clients:Array(String)} AND level = {level:String}"
+            " AND bucket_start = {start:DateTime} AND version < {version:UInt64} AND events > 0",
+            params | {"clients": list(client_ids)},
+        )
+
+
+_CHILDREN: Final = (
+    "client_id IN {clients:Array(String)} AND level = {child:String}"
+    " AND bucket_start >= {start:DateTime} AND bucket_start < {until:DateTime} AND events > 0"
+)
+
+
+def _insert_head(bucket: Bucket, version: int) -> tuple[str, dict[str, Any]]:
+    return f"INSERT INTO maps ({_COLUMNS}) ", {
+        "level": bucket.level.value,
+        "start": bucket.start // 1000,
+        "version": version,
+    }
+
+
+def _row(segment: str, tiled: str) -> str:
+    """The stored columns, in the order of `_COLUMNS`, over an inner query that names its results."""
+    return (
+        f"SELECT client_id, screen_id, event_type, {segment}, {{level:String}}, toDateTime({{start:DateTime}}, 'UTC'),"
+        f" {{version:UInt64}}, {GRID_W}, {GRID_H}, stored_cells, stored_counts, n_events, {tiled}, latest FROM "
+    )
+
+
+def _dense(source: _Source, where: str) -> str:
+    inner = (
+        f"SELECT {_KEYS}, count() AS n_events, {source.time} AS latest,"
+        f" countResample(0, {CELLS}, 1)({_CELL}) AS all_counts, {_DENSE_STORED}"
+        f" FROM {source.table} WHERE {where} GROUP BY {_KEYS}"
+    )
+    return _row("''", "arraySum(stored_counts)") + f"({inner})"
+
+
+def _sparse(source: _Source, where: str) -> str:
+    inner = (
+        f"SELECT {_KEYS}, count() AS n_events, {source.time} AS latest,"
+        f" groupArrayIf(toUInt16({_CELL}), {_CELL} < {CELLS}) AS seen, {_SPARSE_STORED}"
+        f" FROM {source.table} WHERE {where} GROUP BY {_KEYS}"
+    )
+    return _row("''", "arraySum(stored_counts)") + f"({inner})"
+
+
+def _sum_dense(where: str) -> str:
+    inner = (
+        f"SELECT {_KEYS}, segment, sum(events) AS n_events, max(last_event) AS latest,"
+        " sumForEachIf(counts, empty(cells)) AS dense, sumMapIf(cells, counts, notEmpty(cells)) AS sparse,"
+        f" arrayMap((a, b) -> a + b, arrayResize(dense, {CELLS}, 0),"
+        f" arrayReduce('sumResample(0, {CELLS}, 1)', sparse.2, sparse.1)) AS all_counts, {_DENSE_STORED}"
+        f" FROM maps FINAL WHERE {_CHILDREN} AND {where} GROUP BY {_KEYS}, segment"
+    )
+    return _row("segment", "arraySum(stored_counts)") + f"({inner})"
+
+
+def _sum_sparse(where: str) -> str:
+    inner = (
+        f"SELECT {_KEYS}, segment, sum(events) AS n_events, max(last_event) AS latest,"
+        " sumMap(cells, counts) AS sparse, sparse.1 AS stored_cells, sparse.2 AS stored_counts"
+        f" FROM maps FINAL WHERE {_CHILDREN} AND {where} GROUP BY {_KEYS}, segment"
+    )
+    return _row("segment", "arraySum(stored_counts)") + f"({inner})"
+
+
+def _child(bucket: Bucket) -> str:
+    level = bucket.level.child
+    if level is None:
+        raise ValueError("an hour has no children to sum")
+    return level.value
+
+
+def _slices(count: int) -> Iterator[str]:
+    """Conditions that split the maps into `count` parts of about the same size."""
+    return (f"cityHash64({_KEYS}) % {count} = {i}" for i in range(count))
+
+
+def _portions(files: Sequence[RawFile]) -> Iterator[list[RawFile]]:
+    """Files in runs of whole clients, so that no map is split between two queries."""
+    part: list[RawFile] = []
+    ordered = sorted(files, key=lambda file: (file.client_id, file.path))
+    for _, group in groupby(ordered, key=lambda file: file.client_id):
+        mine = list(group)
+        if part and len(part) + len(mine) > FILES_PER_QUERY:
+            yield part
+            part = []
+        part += mine
+    if part:
+        yield part
+
+
+def _common(paths: Sequence[str]) -> int:
+    """Length of the longest folder prefix that all paths share."""
+    first, last = min(paths), max(paths)
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first.rfind("/", 0, same) + 1
+
+
+def _plain(path: str) -> str:
+    if _GLOB.search(path) or "," in path:
+        raise IsothermError(f"{path}: not a name the lander gives a lake file; take it out of the lake")
+    return path

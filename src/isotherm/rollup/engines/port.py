@@ -1,0 +1,43 @@
+"""The port of a batch engine: what turns raw files, or finer maps, into the maps of one bucket.
+
+A *map* is the counts of one client, screen, event type and segment in one bucket. An engine inserts maps under
+the job's version and nothing else: what is published, and which version wins, is decided one level up (`jobs`).
+Each map appears whole or not at all; after an error some maps of the version may be there and others not.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from isotherm.rollup.buckets import Bucket
+
+
+class RawFile(Protocol):
+    """One listed file of the lake; `path` is relative to its root, `format` is parquet or jsonl."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+
+
+class Engine(Protocol):
+    """Fills the table of maps; every method may be called from any thread.
+
+    Raises IsothermError when a limit is reached or a file cannot be read.
+    """
+
+    def tile(self, bucket: Bucket, files: Sequence[RawFile], version: int) -> None:
+        """Insert the maps of all rows of these files, which are one snapshot of the bucket's raw events."""
+        ...
+
+    def roll_up(self, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
+        """Insert the bucket's maps as sums of its children's maps, for these clients."""
+        ...
+
+    def clear_vanished(self, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
+        """Insert an all-zero map for every map of these clients that an older version has and this one has not."""
+        ...

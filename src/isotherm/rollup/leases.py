@@ -1,0 +1,74 @@
+"""Leases: never the same bucket twice at once, also across processes. A crashed holder's lease runs out."""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from isotherm.clock import Clock
+from isotherm.errors import IsothermError
+from isotherm.store.db import writing
+from isotherm.store.tables import leases
+
+LEASE_MS: Final = 20_000
+
+
+class Busy(IsothermError):
+    """Another job holds the lease; try again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease that is held; `holder` is unique to this holding."""
+
+    name: str
+    holder: str = field(default_factory=lambda: uuid4().hex)
+
+    def held(self, connection: Connection) -> bool:
+        """Whether the lease is still ours, in the caller's transaction."""
+        held_by = sa.select(leases.c.holder).where(leases.c.name == self.name)
+        return connection.execute(held_by).scalar() == self.holder
+
+
+@contextmanager
+def lease(engine: Engine, clock: Clock, name: str, lease_ms: int = LEASE_MS) -> Generator[Lease]:
+    """Hold the lease for the block, renewing it from a thread; raises Busy when another holder's has not run out."""
+    mine = Lease(name)
+    _acquire(engine, clock, mine, lease_ms)
+    stop = threading.Event()
+    renewer = threading.Thread(
+        target=_renew, args=(engine, clock, mine, lease_ms, stop), name=f"lease {name}", daemon=True
+    )
+    renewer.start()
+    try:
+        yield mine
+    finally:
+        stop.set()
+        renewer.join()
+        with writing(engine) as connection:
+            connection.execute(sa.delete(leases).where(leases.c.name == name, leases.c.holder == mine.holder))
+
+
+def _acquire(engine: Engine, clock: Clock, mine: Lease, lease_ms: int) -> None:
+    now = clock.now_ms()
+    with writing(engine) as connection:
+        row = connection.execute(sa.select(leases).where(leases.c.name == mine.name)).one_or_none()
+        if row is not None and row.expires_at > now:
+            raise Busy(f"{mine.name} is being worked on by another job; it is free again when that one ends")
+        connection.execute(sa.delete(leases).where(leases.c.name == mine.name))
+        connection.execute(sa.insert(leases).values(name=mine.name, holder=mine.holder, expires_at=now + lease_ms))
+
+
+def _renew(engine: Engine, clock: Clock, mine: Lease, lease_ms: int, stop: threading.Event) -> None:
+    while not stop.wait(lease_ms / 3000):
+        with writing(engine) as connection:
+            connection.execute(
+                sa.update(leases)
+                .where(leases.c.name == mine.name, leases.c.holder == mine.holder)
+                .values(expires_at=clock.now_ms() + lease_ms)
+            )

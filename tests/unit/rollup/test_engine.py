@@ -1,0 +1,139 @@
+"""The ClickHouse engine against a recount in plain Python."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isotherm.clock import HOUR_MS
+from isotherm.rollup.buckets import Level
+from isotherm.rollup.engines import clickhouse
+from isotherm.rollup.grid import cells_of
+
+EDGES = sorted(
+    {
+        neighbour
+        for k in range(201)
+        for edge in (k / 100, 0.01 * k, k / 200, 0.005 * k, 0.29)
+        for neighbour in (edge, math.nextafter(edge, 0), math.nextafter(edge, 1))
+        if 0 <= neighbour <= 1
+    }
+    | {0.0, 5e-324, 2.2250738585072014e-308, 1.0}
+)
+
+
+@pytest.mark.parametrize("lake_format", ["parquet", "jsonl"])
+def test_every_cell_edge_falls_where_the_formula_says(make_world: Callable[..., Any], lake_format: str) -> None:
+    world = make_world(lake_format=lake_format)
+    rows = [("a", "s", "mousemove", world.hour + i, x, EDGES[-1 - i]) for i, x in enumerate(EDGES)]
+    rows += [("a", "s", "click", world.hour + i, EDGES[-1 - i], y) for i, y in enumerate(EDGES)]
+    world.land(rows)
+    world.run_all()
+    world.check()
+    by_numpy = np.bincount(cells_of(np.array(EDGES), np.array(EDGES[::-1])), minlength=20_000)
+    assert np.array_equal(world.maps(Level.HOUR)["a", "s", "mousemove", world.hour], by_numpy)
+
+
+numbers = st.one_of(st.sampled_from(EDGES), st.floats(0, 1), st.none())
+events = st.tuples(
+    st.sampled_from(["a", "b.c-d_e"]),
+    st.sampled_from(["/", "/naïve 'quote' \\ {x:y}", "s,t"]),
+    st.sampled_from(["mousemove", "click", "page.view"]),
+    st.integers(0, 3 * 24).map(lambda hours: hours * HOUR_MS),
+    numbers,
+    numbers,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    rows=st.lists(events, min_size=1, max_size=300),
+    files=st.integers(1, 4),
+    lake_format=st.sampled_from(["parquet", "jsonl"]),
+)
+def test_any_events_in_any_split_give_the_recounted_maps(
+    make_world: Callable[..., Any], rows: list[Any], files: int, lake_format: str
+) -> None:
+    world = make_world(name=f"w{id(rows)}", lake_format=lake_format)
+    world.olap.command("TRUNCATE TABLE maps")
+    world.land([(c, s, k, world.hour - ago, x, y) for c, s, k, ago, x, y in rows], files)
+    world.run_all()
+    world.check()
+
+
+def busy(world: Any, rng: np.random.Generator, events: int, screens: int, **fixed: Any) -> list[Any]:
+    """Random events, squeezed to few cells for every second screen."""
+    rows = []
+    for _ in range(events):
+        screen = int(rng.integers(screens))
+        x, y = rng.random(2) * (1 if screen % 2 == 0 else 0.05)
+        rows.append(("a", f"s{screen}", "mousemove", world.hour + int(rng.integers(HOUR_MS)), float(x), float(y)))
+    return rows
+
+
+def test_dense_and_sparse_maps_side_by_side(world: Any) -> None:
+    rng = np.random.default_rng(1)
+    world.land([*busy(world, rng, 12000, 2), ("a", "few", "click", world.hour, 0.5, 0.5)])
+    world.land([("a", "none", "view", world.hour + 5, None, None), ("a", "half", "view", world.hour, 0.5, None)])
+    world.run(Level.HOUR, world.hour)
+    world.check(Level.HOUR)
+    forms = world.olap.query(
+        "SELECT screen_id, length(cells) AS cells, length(counts) AS counts, events FROM maps"
+    ).to_pylist()
+    by_screen = {row["screen_id"]: row for row in forms}
+    assert (by_screen["s0"]["cells"], by_screen["s0"]["counts"]) == (0, 20_000)
+    assert 0 < by_screen["s1"]["cells"] == by_screen["s1"]["counts"] < 2_000
+    assert by_screen["none"] == {"screen_id": "none", "cells": 0, "counts": 0, "events": 1}
+
+
+def test_too_many_maps_for_the_dense_way_are_tiled_the_mixed_way(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    world.land(busy(world, rng, 9_000, 3) + [("a", f"p{i}", "click", world.hour, 0.1, i / 300) for i in range(300)])
+    monkeypatch.setattr(clickhouse, "DENSE_MAPS", 1)
+    monkeypatch.setattr(clickhouse, "ROWS_PER_SPARSE_QUERY", 100)
+    world.jobs.engine._dense_memory = 30_000_000
+    world.run_all()
+    world.check()
+
+
+def test_the_dense_way_is_given_up_at_its_memory_limit(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[bool] = []
+    mixed = clickhouse.ClickHouseEngine._tile_mixed
+    monkeypatch.setattr(clickhouse.ClickHouseEngine, "_tile_mixed", lambda *a: (called.append(True), mixed(*a)))
+    world.land([("a", f"p{i}", "click", world.hour + i, 0.1, (i % 50) / 50) for i in range(4_000)])
+    world.jobs.engine._dense_memory = 100_000_000
+    world.run(Level.HOUR, world.hour)
+    assert called
+    world.check(Level.HOUR)
+
+
+def test_days_mix_sparse_and_dense_hours(world: Any) -> None:
+    rng = np.random.default_rng(3)
+    day = world.hour - world.hour % (24 * HOUR_MS)
+    for hour, events in ((0, 3_000), (1, 10), (2, 5_000), (3, 1_500), (4, 1_500)):
+        at = day + hour * HOUR_MS
+        for screen in ("mixed", f"only-{hour}"):
+            x, y = rng.random((2, events))
+            world.land([("a", screen, "mousemove", at, float(a), float(b)) for a, b in zip(x, y, strict=True)])
+    # Two sparse hours whose sum is a dense map.
+    for hour in (3, 4):
+        x, y = rng.random((2, 1_500))
+        world.land(
+            [("a", "grows", "mousemove", day + hour * HOUR_MS, float(a), float(b)) for a, b in zip(x, y, strict=True)]
+        )
+    world.run_all()
+    world.check()
+    form = world.olap.query("SELECT length(cells) AS n FROM maps FINAL WHERE screen_id = 'grows' AND level = 'day'")
+    assert form.to_pylist() == [{"n": 0}]
+
+
+def test_no_map_is_split_when_the_files_take_several_queries(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clickhouse, "FILES_PER_QUERY", 2)
+    rows = [(c, "s", "click", world.hour, i / 10, 0.5) for c in "abc" for i in range(10)]
+    world.land(rows, files=3)
+    world.run_all()
+    world.check()
