@@ -23,17 +23,10 @@ from isotherm.rollup.engines.clickhouse import ClickHouseEngine
 from isotherm.rollup.jobs import Jobs
 from isotherm.store import tables
 from isotherm.store.db import open_db, reading, writing
-from isotherm.store.olap import Olap, open_olap
+from isotherm.store.olap import Olap
 
 NOW = 1_795_000_000_000 - 1_795_000_000_000 % HOUR_MS + 10 * 60_000
 Row = tuple[str, str, str, int, float | None, float | None]
-
-
-@pytest.fixture(scope="session")
-def shared_olap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Olap]:
-    opened = open_olap(f"chdb://{tmp_path_factory.mktemp('olap') / 'chdb'}", Settings(job_threads=2))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
