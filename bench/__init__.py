@@ -1,0 +1,1 @@
+"""Fixed workloads, floors and peers, measured in one run: `python -m bench --help`."""

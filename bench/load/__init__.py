@@ -1,0 +1,1 @@
+"""The load: distinct, realistic bodies, and senders that are not the bottleneck on the second core."""

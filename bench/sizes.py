@@ -1,0 +1,73 @@
+"""How much each measurement does: `FULL` is what docs/benchmarks.md reports, `QUICK` only shows that it runs."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Counts and seconds of one run."""
+
+    bodies: int
+    """Distinct request bodies the load rotates over."""
+    events: int
+    """Events in a body."""
+    connections: int
+    remembered_ids: int
+    """Batch ids the log knows before durable ingest is measured."""
+    ingest_seconds: int
+    ingest_rounds: int
+    job_rows: tuple[int, ...]
+    job_file_rows: int
+    job_rounds: int
+    paced_rates: tuple[int, ...]
+    """Events per second tried end to end, lowest first."""
+    paced_seconds: int
+    flood_seconds: int
+    query_maps: int
+    """Full maps in the tile table beside the ones that are read."""
+    query_weeks: int
+    query_requests: int
+    idle_seconds: int
+    loaded_seconds: int
+
+
+FULL: Final = Sizes(
+    bodies=1_000,
+    events=200,
+    connections=64,
+    remembered_ids=5_000_000,
+    ingest_seconds=10,
+    ingest_rounds=3,
+    job_rows=(20_000_000, 42_000_000),
+    job_file_rows=2_000_000,
+    job_rounds=3,
+    paced_rates=(300_000, 400_000, 500_000, 600_000, 700_000, 800_000),
+    paced_seconds=45,
+    flood_seconds=60,
+    query_maps=11_000,
+    query_weeks=52,
+    query_requests=300,
+    idle_seconds=30,
+    loaded_seconds=30,
+)
+
+QUICK: Final = Sizes(
+    bodies=50,
+    events=200,
+    connections=8,
+    remembered_ids=20_000,
+    ingest_seconds=1,
+    ingest_rounds=1,
+    job_rows=(40_000, 60_000),
+    job_file_rows=20_000,
+    job_rounds=1,
+    paced_rates=(20_000,),
+    paced_seconds=2,
+    flood_seconds=1,
+    query_maps=100,
+    query_weeks=3,
+    query_requests=10,
+    idle_seconds=1,
+    loaded_seconds=1,
+)

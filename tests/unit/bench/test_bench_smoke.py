@@ -1,0 +1,97 @@
+"""The benchmarks run from start to end with tiny sizes; what they measure then means nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+RECORDING = ROOT / "../shared/data/mouse/sapimouse.jsonl.gz"
+PROGRAMS = ("wrk", "nginx", "redis-server", "postgres")
+
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(600)]
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def quick(name: str, results: Path) -> dict[str, Any]:
+    done = bench(name, "--quick", "--results", str(results))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return json.loads(results.read_text())[name]
+
+
+def missing() -> list[str]:
+    sys.path.insert(0, str(ROOT))
+    try:
+        from bench.machine import program
+        from isotherm.errors import IsothermError
+    finally:
+        sys.path.remove(str(ROOT))
+    absent: list[str] = []
+    for name in PROGRAMS:
+        try:
+            program(name)
+        except IsothermError:
+            absent.append(name)
+    return absent
+
+
+ABSENT = missing()
+needs_programs = pytest.mark.skipif(bool(ABSENT), reason=f"not installed: {', '.join(ABSENT)}")
+
+
+def test_an_unknown_measurement_is_refused_and_the_known_ones_are_named() -> None:
+    done = bench("ingst")
+    assert done.returncode == 2
+    assert "unknown: ingst" in done.stderr
+    assert "end_to_end" in done.stderr
+
+
+@needs_programs
+def test_ingest_beside_the_peers(tmp_path: Path) -> None:
+    found = quick("ingest", tmp_path / "results.json")
+    targets = found["targets"]
+    assert set(targets) == {"isotherm", "nginx_proxy", "nginx_mirror", "redis", "postgres"}
+    assert {t["durability"] for t in targets.values()} == {"page cache", "fsync", "queryable"}
+    for target in targets.values():
+        assert target["events_per_second"] > 0
+        assert target["disk_bytes_per_event"] > 0
+        assert target["refused"] == target["broken"] == 0
+
+
+def test_all_engines_count_the_same(tmp_path: Path) -> None:
+    found = quick("jobs", tmp_path / "results.json")
+    assert set(found["40000"]["engines"]) == {"isotherm", "numpy", "duckdb", "polars"}
+    assert found["60000"]["files"] == 3
+
+
+@needs_programs
+def test_end_to_end_counts_every_event(tmp_path: Path) -> None:
+    found = quick("end_to_end", tmp_path / "results.json")
+    assert found["flood"]["events"] > 0
+    assert found["steps"][0]["asked_events_per_second"] == 20_000
+
+
+def test_queries_answer(tmp_path: Path) -> None:
+    ranges = quick("query", tmp_path / "results.json")["ranges"]
+    assert {"hour json", "day json", "week json", "year json", "year arrow"} <= ranges.keys()
+    assert all(r["answer_kb"] > 0 for r in ranges.values())
+
+
+@needs_programs
+def test_memory_is_seen(tmp_path: Path) -> None:
+    found = quick("memory", tmp_path / "results.json")
+    assert found["processes"] >= 3
+    assert 0 < found["idle_mb"] <= found["loaded_mb"]
+
+
+@pytest.mark.skipif(not RECORDING.is_file(), reason="shared data is absent")
+def test_the_recording_is_weighed(tmp_path: Path) -> None:
+    found = quick("size", tmp_path / "results.json")
+    assert found["events"] > 1_000_000
+    assert 0 < found["bytes_per_event"] < found["unmerged_bytes_per_event"]
