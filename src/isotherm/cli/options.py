@@ -108,6 +108,7 @@ class Serving(Stores):
     host: Annotated[Text, setting("host", APP)] = None
     port: Annotated[Number, setting("port", APP)] = None
     token: Annotated[Text, setting("token", APP)] = None
+    allowed_hosts: Annotated[Text, setting("allowed_hosts", APP)] = None
 
 
 @dataclass(kw_only=True)

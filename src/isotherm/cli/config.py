@@ -1,0 +1,67 @@
+"""`isotherm config`: the settings in effect and where each comes from."""
+
+import os
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from isotherm.cli.options import AsJson, Everything
+from isotherm.cli.output import console, print_json, table
+from isotherm.config import Settings
+
+
+def command(
+    settings: Everything | None = None,
+    *,
+    reference: Annotated[bool, Parameter(help="Print the reference of all settings (Markdown).", negative=())] = False,
+    json: AsJson = False,
+) -> int:
+    """The settings in effect and where each comes from.
+
+    Flags beat ISOTHERM_* variables, these beat the settings file, the file beats the defaults. Takes all flags,
+    to show what they would change. The token is not printed.
+    """
+    if reference:
+        from isotherm.cli.reference import settings_page
+
+        print(settings_page(), end="")
+        return 0
+    flags = settings or Everything()
+    chosen = flags.settings()
+    file = flags.config or chosen.data / "isotherm.toml"
+    rows = [(name, _shown(name, value), source(name, flags, file)) for name, value in chosen.model_dump().items()]
+    if json:
+        print_json({name: {"value": value, "source": where} for name, value, where in rows})
+    else:
+        _say(chosen, rows, file)
+    return 0
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "token" and value:
+        return "(set)"
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def source(name: str, flags: Everything, file: Path) -> str:
+    """Which of the four places gave the setting its value."""
+    if name in {f.name for f in fields(flags)} and getattr(flags, name) is not None:
+        return "flag"
+    if any(variable.upper() == f"ISOTHERM_{name.upper()}" for variable in os.environ):
+        return "environment"
+    if file.is_file() and name in tomllib.loads(file.read_text()):
+        return str(file)
+    return "default"
+
+
+def _say(chosen: Settings, rows: list[tuple[str, str, str]], file: Path) -> None:
+    out = console()
+    out.print(table(("setting", "value", "from"), rows))
+    out.print()
+    for store in ("log", "lake", "olap", "db"):
+        out.print(f"{store:<5} {chosen.url(store)}", markup=False)
+    there = "read" if file.is_file() else "not there"
+    out.print(f"file  {file} ({there})", markup=False)

@@ -1,0 +1,63 @@
+"""Jobs on demand as steps of plain values, for the admin routes and for commands without a running app."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from isotherm.clock import iso
+from isotherm.rollup.backfill import backfill
+from isotherm.rollup.buckets import Bucket, Level
+from isotherm.rollup.verify import Verifier, verify
+from isotherm.serve.deps import Backfill, Verify
+
+if TYPE_CHECKING:
+    from isotherm.cli.roles import Parts
+
+Steps = Iterator[dict[str, Any]]
+
+
+def backfill_job(parts: "Parts") -> Backfill:
+    """A backfill as steps {level, start, clients, done, total, busy}."""
+
+    def job(*, start: int, end: int, client_id: str | None, level: Level | None) -> Steps:
+        clients = None if client_id is None else [client_id]
+        for step in backfill(parts.jobs, start, end, clients, tuple(Level) if level is None else (level,)):
+            counts = {"clients": step.clients, "done": step.done, "total": step.total, "busy": step.busy}
+            yield _named(step.bucket) | counts
+
+    return job
+
+
+def verify_job(parts: "Parts") -> Verify:
+    """A verification as steps: one verdict each, its bucket by level and start."""
+
+    def job(*, start: int | None, end: int | None, client_id: str | None) -> Steps:
+        verifier = Verifier(parts.engine, parts.olap, parts.lake, parts.manifest, parts.clock, parts.settings)
+        for verdict in verify(verifier, None if client_id is None else [client_id], start, end):
+            values: dict[str, Any] = msgspec.to_builtins(verdict)
+            del values["bucket"]
+            yield _named(verdict.bucket) | {name: value for name, value in values.items() if value is not None}
+
+    return job
+
+
+def _named(bucket: Bucket) -> dict[str, Any]:
+    return {"level": bucket.level.value, "start": iso(bucket.start)}
+
+
+def status_facts(parts: "Parts") -> dict[str, Any]:
+    """What only this process knows, for GET /v1/status: lander, scheduler, log."""
+    lander, log = parts.lander.status(), parts.log.status()
+    return {
+        "idle": lander.lag == 0,
+        "lander": msgspec.to_builtins(lander),
+        "scheduler": msgspec.to_builtins(parts.scheduler.status()),
+        "log": {
+            "bytes": log.bytes,
+            "max_bytes": log.max_bytes,
+            "head": {str(partition): head for partition, head in log.head.items()},
+            "segments": len(log.segments),
+            "set_aside": log.set_aside,
+        },
+    }

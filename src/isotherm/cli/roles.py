@@ -1,0 +1,135 @@
+"""Wires the adapters and runs the roles that live in one process: lander, scheduler, log expiry, query API."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property, partial
+from typing import Any, Final
+
+from sqlalchemy.engine import Engine
+
+from isotherm.clock import SystemClock
+from isotherm.config import Settings
+from isotherm.eventlog.port import EventLog, open_log
+from isotherm.land.lake import Lake, open_lake
+from isotherm.land.lander import Lander
+from isotherm.land.manifest import Manifest
+from isotherm.rollup.scheduler import Scheduler
+from isotherm.store.db import open_db
+from isotherm.store.olap import Olap, open_olap
+
+STOP_SECONDS: Final = 20.0
+
+
+class Parts:
+    """The stores and roles of one deployment, each opened when it is first used and closed in reverse order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Parts":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def engine(self) -> Engine:
+        engine = open_db(self.settings.url("db"))
+        self._stack.callback(engine.dispose)
+        return engine
+
+    @cached_property
+    def log(self) -> EventLog:
+        log = open_log(self.settings, self.clock)
+        self._stack.callback(log.close)
+        return log
+
+    @cached_property
+    def lake(self) -> Lake:
+        return open_lake(self.settings.url("lake"))
+
+    @cached_property
+    def olap(self) -> Olap:
+        olap = open_olap(self.settings.url("olap"), self.settings)
+        self._stack.callback(olap.close)
+        return olap
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        return Manifest(self.engine, self.clock, self.settings.land_formats[0])
+
+    @cached_property
+    def lander(self) -> Lander:
+        return Lander(self.settings, self.log, self.lake, self.manifest, self.clock)
+
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        return Scheduler(self.settings, self.engine, self.olap, self.lake, self.manifest, self.clock)
+
+
+class Workers:
+    """Threads of a process. One that ends by an exception takes the process down: half a program helps nobody.
+
+    `failed` is called then, from that thread; the supervisor starts the process again.
+    """
+
+    def __init__(self, logger: Any, failed: Callable[[], None]) -> None:
+        self.stop = threading.Event()
+        self.broken = False
+        self._logger = logger
+        self._failed = failed
+        self._threads: list[threading.Thread] = []
+
+    def start(self, name: str, run: Callable[[threading.Event], None]) -> None:
+        """Run `run(stop)` in a thread."""
+        thread = threading.Thread(target=partial(self._guarded, name, run), name=name)
+        self._threads.append(thread)
+        thread.start()
+
+    def _guarded(self, name: str, run: Callable[[threading.Event], None]) -> None:
+        try:
+            run(self.stop)
+        except Exception:
+            self._logger.exception("thread failed, the process ends", thread=name)
+            self.broken = True
+            self._failed()
+
+    def join(self, seconds: float = STOP_SECONDS) -> bool:
+        """Tell all threads to stop and wait; False when one does not."""
+        self.stop.set()
+        for thread in self._threads:
+            thread.join(seconds)
+        return not any(thread.is_alive() for thread in self._threads)
+
+
+@contextmanager
+def stop_signals(stop: Callable[[], None], *, ignore_interrupt: bool) -> Generator[None]:
+    """Call `stop` on SIGTERM, and on Ctrl-C unless a supervisor gets it and decides."""
+
+    def ask(number: int, frame: object) -> None:
+        stop()
+
+    numbers: Sequence[int] = (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, signal.SIG_IGN if ignore_interrupt else ask)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def run_role(settings: Settings, logger: Any, run: Callable[[threading.Event], None]) -> int:
+    """Run one role in this thread until SIGTERM or Ctrl-C; returns the exit code."""
+    stop = threading.Event()
+    logger.info("running", pid=os.getpid(), data=str(settings.data.absolute()))
+    with stop_signals(stop.set, ignore_interrupt=False):
+        run(stop)
+    logger.info("stopped")
+    return 0

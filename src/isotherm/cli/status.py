@@ -1,0 +1,104 @@
+"""`isotherm status`: everything at one glance."""
+
+from typing import Any
+
+from isotherm.cli.client import AppClient, require_data, running_app
+from isotherm.cli.options import AsJson, Serving
+from isotherm.cli.output import console, duration, moment, print_json, size
+from isotherm.cli.processes import Running, read_running
+from isotherm.clock import SystemClock
+from isotherm.config import Settings
+from isotherm.eventlog.port import open_log
+from isotherm.store.db import open_db, reading
+
+
+def command(settings: Serving | None = None, *, json: AsJson = False) -> int:
+    """Everything at one glance.
+
+    What is running, how far landing and tiles are behind, what is on disk. Exit code 1 when nothing runs on the
+    data folder.
+    """
+    chosen = (settings or Serving()).settings()
+    require_data(chosen)
+    running = read_running(chosen.data)
+    app = running_app(chosen)
+    facts = app.get_json("/v1/status") if app is not None else _from_stores(chosen)
+    facts = {"running": running is not None, "data": str(chosen.data.absolute())} | _processes(running) | facts
+    if json:
+        print_json(facts)
+    else:
+        _say(facts, app)
+    return 0 if running is not None else 1
+
+
+def _processes(running: Running | None) -> dict[str, Any]:
+    if running is None:
+        return {}
+    return {
+        "app": running.app,
+        "collect": running.collect,
+        "started_at": running.started_at,
+        "pids": {"up": running.pid, **running.pids},
+    }
+
+
+def _from_stores(settings: Settings) -> dict[str, Any]:
+    """What can be told when nothing runs: log, lake and dirty buckets, from the stores themselves."""
+    import sqlalchemy as sa
+
+    from isotherm.land.manifest import Manifest
+    from isotherm.store.tables import buckets, dirty
+
+    clock = SystemClock()
+    engine = open_db(settings.url("db"))
+    log = open_log(settings, clock)
+    try:
+        status = log.status()
+        with reading(engine) as connection:
+            counts = {
+                name: dict(
+                    connection.execute(sa.select(one.c.level, sa.func.count()).group_by(one.c.level)).tuples().all()
+                )
+                for name, one in (("dirty", dirty), ("tiles", buckets))
+            }
+        totals = Manifest(engine, clock).totals()
+    finally:
+        log.close()
+        engine.dispose()
+    lag = {name: status.lag(name) for name in status.consumers}
+    return {"log": {"bytes": status.bytes, "head": status.head, "lag": lag}, "lake": totals["formats"], **counts}
+
+
+def _say(facts: dict[str, Any], app: AppClient | None) -> None:
+    out = console()
+    if app is None:
+        out.print(f"[bold]nothing runs[/] on {facts['data']}; start it with: isotherm up --data {facts['data']}")
+    else:
+        since = duration((SystemClock().now_ms() - facts["started_at"]) / 1000)
+        out.print(f"[bold green]running[/] for {since} on {facts['data']}")
+        out.print(f"  app        {facts['app']}  [dim]process[/] {facts['pids'].get('app', '?')}")
+        out.print(f"  collector  {facts['collect']}  [dim]process[/] {facts['pids'].get('collect', '?')}")
+        out.print(f"  supervisor [dim]process[/] {facts['pids']['up']}")
+    out.print()
+    _say_log(facts.get("log", {}), facts.get("lander", {}))
+    for name, lake in facts.get("lake", {}).items():
+        row = f"{lake['bytes'] / max(lake['rows'], 1):.1f} bytes a row"
+        out.print(f"lake     {name}: {lake['rows']:,} rows in {lake['files']:,} files, {size(lake['bytes'])} ({row})")
+    if not facts.get("lake"):
+        out.print("lake     empty")
+    tiles = ", ".join(f"{count:,} {level}s" for level, count in facts.get("tiles", {}).items() if count)
+    out.print(f"tiles    {tiles or 'none yet'}")
+    waiting = ", ".join(f"{count:,} {level}s" for level, count in facts.get("dirty", {}).items() if count)
+    out.print(f"waiting  {waiting or 'nothing'}{' to be tiled' if waiting else ''}")
+
+
+def _say_log(log: dict[str, Any], lander: dict[str, Any]) -> None:
+    out = console()
+    lag = lander.get("lag", sum(log.get("lag", {}).values()))
+    out.print(f"log      {size(log.get('bytes', 0))}, {lag:,} records wait to be landed")
+    if lander.get("oldest_unlanded_ms"):
+        out.print(f"         the oldest waits for {duration(lander['oldest_unlanded_ms'] / 1000)}")
+    if lander.get("last_error"):
+        out.print(f"[red]lander[/]   {lander['last_error']} ({moment(lander.get('last_error_at'))})")
+    for gap in lander.get("gaps", ()):
+        out.print(f"[red]lander[/]   records {gap['first']:,} to {gap['last']:,} were gone from the log")
