@@ -23,7 +23,7 @@ from isotherm.events import EVENT_TYPE, MAX_DEPTH, POSITIONAL
 
 SURROGATE_MARK: Final = b"\\uFdD1"
 """Stands where a lone surrogate stood (see validate.py). A noncharacter, spelled as no encoder spells it."""
-_SURROGATE: Final = "\ufdd1"
+SURROGATE: Final = "\ufdd1"
 
 _KNOWN_TYPES_LIMIT: Final = 4_096
 _known_types: set[str] = {"mousemove", "click", "touch", "scroll", "pageview"}
@@ -55,11 +55,13 @@ def event_types_ok(names: set[str]) -> bool:
     return names <= _known_types or all(map(event_type_ok, names))
 
 
-def judge(raw: Raw, extra: Mapping[str, Raw]) -> tuple[Any, Raw]:
+def judge(raw: Raw, extra: Mapping[str, Raw], *, marked: bool = False) -> tuple[Any, Raw]:
     """The event, decoded, and its strict JSON. `extra` are the batch's unknown fields, bound for `attrs`.
 
-    Raises Fault.
+    `marked` says that SURROGATE_MARK stands somewhere in the body. Raises Fault.
     """
+    if marked and SURROGATE_MARK in bytes(raw):
+        raise Fault(_marked_field(raw), DropReason.BAD_TEXT, "half a surrogate pair is no Unicode text")
     try:
         event = decode_fast_event(raw)
     except (ValueError, RecursionError):
@@ -87,7 +89,6 @@ def _strict(raw: Raw, extra: Mapping[str, Raw]) -> tuple[Any, Raw]:
         fields = decode_object(raw)
     except ValidationError:
         raise Fault("", DropReason.NOT_AN_EVENT) from None
-    _check_surrogates(fields)
     for name in ("event_time", "event_type"):
         if _is_null(fields.get(name)):
             raise Fault(name, DropReason.MISSING_FIELD)
@@ -104,11 +105,15 @@ def _is_null(raw: Raw | None) -> bool:
     return raw is None or bytes(raw) == b"null"
 
 
-def _check_surrogates(fields: Mapping[str, Raw]) -> None:
-    for name, raw in fields.items():
-        if _SURROGATE in name or SURROGATE_MARK in bytes(raw):
-            shown = name if name in EVENT_FIELDS else "attrs"
-            raise Fault(shown, DropReason.BAD_TEXT, "a lone surrogate is no Unicode text")
+def _marked_field(raw: Raw) -> str:
+    """The first field that holds the mark; an unknown field would have gone to attrs. A list or text has none."""
+    try:
+        fields = decode_object(raw)
+    except ValidationError:
+        return ""
+    spoilt = (name for name, value in fields.items() if SURROGATE in name or SURROGATE_MARK in bytes(value))
+    name = next(spoilt, "")
+    return name if name in EVENT_FIELDS else "attrs"
 
 
 def _check_fields(strict: Mapping[str, Raw]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, ValidationError
 
-from isotherm.collect.judge import SURROGATE_MARK, Fault, check_value, event_types_ok, judge
+from isotherm.collect.judge import SURROGATE, SURROGATE_MARK, Fault, check_value, event_types_ok, judge
 from isotherm.collect.request import Parsed, Rejection
 from isotherm.collect.shapes import (
     BATCH_FIELDS,
@@ -101,7 +101,9 @@ def _one_kind(times: list[Any]) -> bool:
 
 def parse_slow(body: bytes) -> Parsed:
     """Judge each event alone and write the batch anew. Raises Problem as `parse` does."""
-    fields = _fields(body)
+    fields, marked = _fields(body)
+    if marked:
+        _check_texts(fields)
     head, extra = _head(fields)
     facts = _facts(head)
     raws = _event_list(fields)
@@ -111,7 +113,7 @@ def parse_slow(body: bytes) -> Parsed:
     kept: list[Raw] = []
     for index, raw in enumerate(raws):
         try:
-            event, text = judge(raw, extra)
+            event, text = judge(raw, extra, marked=marked)
         except Fault as fault:
             parsed.rejections.append(Rejection(index, fault.field, fault.reason, fault.detail))
         else:
@@ -139,8 +141,11 @@ def _milliseconds(moment: datetime) -> int:
     return max(0, round(moment.timestamp() * 1e6) // 1000)
 
 
-def _fields(body: bytes) -> dict[str, Raw]:
-    """The members of the body's object; 400 when it is not JSON, 422 when it is not an object."""
+def _fields(body: bytes) -> tuple[dict[str, Raw], bool]:
+    """The members of the body's object, and whether it had to be marked (see `mark_surrogates`).
+
+    Problem 400 when it is not JSON, 422 when it is not an object.
+    """
     try:
         body.decode()
     except UnicodeDecodeError as error:
@@ -155,16 +160,16 @@ def _fields(body: bytes) -> dict[str, Raw]:
         raise Problem(400, f"the body is not JSON: {error}") from None
 
 
-def _object(body: bytes) -> dict[str, Raw]:
+def _object(body: bytes) -> tuple[dict[str, Raw], bool]:
     try:
-        return decode_object(body)
+        return decode_object(body), False
     except ValidationError:
         raise
     except msgspec.DecodeError:
         marked = mark_surrogates(body)
         if marked == body:
             raise
-        return decode_object(marked)
+        return decode_object(marked), True
 
 
 def mark_surrogates(body: bytes) -> bytes:
@@ -184,7 +189,6 @@ def _head(fields: Mapping[str, Raw]) -> tuple[dict[str, Raw], dict[str, Raw]]:
     head: dict[str, Raw] = {}
     extra: dict[str, Raw] = {}
     for name, raw in fields.items():
-        _check_text(name, raw)
         if name == "events":
             continue
         if name in BATCH_FIELDS:
@@ -196,10 +200,11 @@ def _head(fields: Mapping[str, Raw]) -> tuple[dict[str, Raw], dict[str, Raw]]:
     return head, extra
 
 
-def _check_text(name: str, raw: Raw) -> None:
-    spoilt = SURROGATE_MARK.decode("unicode_escape") in name or (name != "events" and SURROGATE_MARK in bytes(raw))
-    if spoilt:
-        raise Problem(422, f"{name[:64]!r} holds a lone surrogate, which is no Unicode text", field=name[:64])
+def _check_texts(fields: Mapping[str, Raw]) -> None:
+    """Half a surrogate pair in a batch field refuses the batch: an id must not be changed into another."""
+    for name, raw in fields.items():
+        if SURROGATE in name or (name != "events" and SURROGATE_MARK in bytes(raw)):
+            raise Problem(422, f"{name[:64]!r} holds half a surrogate pair, which is no text", field=name[:64])
 
 
 def _check_field(name: str, raw: Raw) -> None:
