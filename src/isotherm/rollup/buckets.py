@@ -45,6 +45,11 @@ class Bucket(NamedTuple):
         level = self.level.parent
         return None if level is None else Bucket(level, floor(level, self.start))
 
+    def ancestors(self) -> "list[Bucket]":
+        """The coarser buckets that hold this one, finest first; empty for a week."""
+        parent = self.parent
+        return [] if parent is None else [parent, *parent.ancestors()]
+
     def children(self) -> "list[Bucket]":
         """The buckets of the next finer level that make up this one; empty for an hour."""
         level = self.level.child

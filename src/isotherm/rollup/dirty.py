@@ -1,6 +1,7 @@
 """Dirty marks: which buckets changed since they were published."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -8,6 +9,9 @@ from sqlalchemy.engine import Connection
 from isotherm.rollup.buckets import Bucket
 from isotherm.store.tables import dirty
 from isotherm.store.upsert import upsert
+
+_CHUNK: Final = 500
+"""Values bound in one statement; SQLite allows 32,766 variables."""
 
 
 def mark(
@@ -30,14 +34,15 @@ def mark(
 
 def clear(connection: Connection, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
     """Remove the marks that are not newer than the version."""
-    connection.execute(
-        sa.delete(dirty).where(
-            dirty.c.level == bucket.level.value,
-            dirty.c.start == bucket.start,
-            dirty.c.client_id.in_(client_ids),
-            dirty.c.version <= version,
+    for i in range(0, len(client_ids), _CHUNK):
+        connection.execute(
+            sa.delete(dirty).where(
+                dirty.c.level == bucket.level.value,
+                dirty.c.start == bucket.start,
+                dirty.c.client_id.in_(client_ids[i : i + _CHUNK]),
+                dirty.c.version <= version,
+            )
         )
-    )
 
 
 def clients_of(connection: Connection, bucket: Bucket) -> list[str]:

@@ -118,7 +118,8 @@ def publish(connection: Connection, job: Publication, now_ms: int) -> list[str]:
     rows = [_row(job, client_id, now_ms) for client_id in winners]
     upsert(connection, buckets, rows, update=[name for name in rows[0] if name not in _KEY] if rows else ())
     version = next_version(connection)
-    dirty.mark(connection, _ancestors(job.bucket), winners, version, now_ms)
+    # All coarser ones: a week must not pass for clean while its day is behind.
+    dirty.mark(connection, job.bucket.ancestors(), winners, version, now_ms)
     dirty.mark(connection, [job.bucket], losers, version, now_ms)
     dirty.clear(connection, job.bucket, winners, job.version)
     return winners
@@ -144,13 +145,3 @@ def _row(job: Publication, client_id: str, now_ms: int) -> dict[str, Any]:
         "published_at": now_ms,
         "provenance": job.provenance[client_id],
     }
-
-
-def _ancestors(bucket: Bucket) -> list[Bucket]:
-    """All coarser buckets: a week must not pass for clean while its day is behind."""
-    found: list[Bucket] = []
-    parent = bucket.parent
-    while parent is not None:
-        found.append(parent)
-        parent = parent.parent
-    return found

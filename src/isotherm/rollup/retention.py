@@ -1,0 +1,75 @@
+"""Dropping old tiles by our own clock; the table's TTL is only a backstop a week later."""
+
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine as Database
+
+from isotherm.config import Settings
+from isotherm.rollup.buckets import Level
+from isotherm.rollup.expiry import kept_from
+from isotherm.store.db import writing
+from isotherm.store.olap import Olap
+from isotherm.store.tables import buckets, dirty
+
+BACKSTOP_DAYS: Final = 7 + 7
+"""A week after our own clock would have, counted from the end of the longest parent that keeps a bucket."""
+
+
+def expire(database: Database, olap: Olap, now_ms: int, settings: Settings) -> int:
+    """Drop what has expired at `now_ms`: what was published first, then the maps. Returns the published buckets."""
+    dropped = 0
+    for level in Level:
+        before = kept_from(level, now_ms, settings)
+        with writing(database) as connection:
+            for table in (buckets, dirty):
+                old = sa.delete(table).where(table.c.level == level.value, table.c.start < before)
+                count = connection.execute(old).rowcount
+                dropped += count if table is buckets else 0
+        _drop_maps(olap, level, before)
+    return dropped
+
+
+def _drop_maps(olap: Olap, level: Level, before_ms: int) -> None:
+    """Whole months by partition, which costs nothing, and the rest of the oldest month row by row."""
+    months = olap.query(
+        "SELECT toYYYYMM(bucket_start) AS month, toUnixTimestamp(max(bucket_start)) AS latest FROM maps"
+        " WHERE level = {level:String} AND bucket_start < {before:DateTime} GROUP BY month",
+        {"level": level.value, "before": before_ms // 1000},
+        "maintain",
+    ).to_pylist()
+    for month in months:
+        partition = f"('{level.value}', {int(month['month'])})"
+        remaining = olap.query(
+            "SELECT count() AS n FROM maps WHERE level = {level:String} AND toYYYYMM(bucket_start) = {month:UInt32}"
+            " AND bucket_start >= {before:DateTime}",
+            {"level": level.value, "month": month["month"], "before": before_ms // 1000},
+            "maintain",
+        ).to_pylist()[0]["n"]
+        if not remaining:
+            olap.command(f"ALTER TABLE maps DROP PARTITION {partition}", profile="maintain")
+            continue
+        olap.command(
+            "DELETE FROM maps WHERE level = {level:String} AND toYYYYMM(bucket_start) = {month:UInt32}"
+            " AND bucket_start < {before:DateTime}",
+            {"level": level.value, "month": month["month"], "before": before_ms // 1000},
+            "maintain",
+        )
+
+
+def set_backstop(olap: Olap, settings: Settings) -> None:
+    """Give the table TTLs that only matter when this program no longer runs; nothing when they are right already."""
+    days = {
+        Level.HOUR: settings.hourly_retention_days,
+        Level.DAY: settings.daily_retention_days,
+        Level.WEEK: settings.weekly_retention_days,
+    }
+    rules = ", ".join(
+        f"bucket_start + toIntervalDay({kept + BACKSTOP_DAYS}) WHERE level = '{level.value}'"
+        for level, kept in days.items()
+    )
+    made = olap.query("SELECT create_table_query AS q FROM system.tables WHERE name = 'maps' AND database = 'default'")
+    if rules not in made.to_pylist()[0]["q"]:
+        olap.command(
+            f"ALTER TABLE maps MODIFY TTL {rules} SETTINGS materialize_ttl_after_modify = 0", profile="maintain"
+        )
