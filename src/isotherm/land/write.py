@@ -106,7 +106,7 @@ def _compact(column: Any) -> Any:
 def _parquet(table: pa.Table) -> memoryview:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **PARQUET_OPTIONS)
-    return memoryview(sink.getvalue())
+    return memoryview(sink.getvalue()).cast("B")
 
 
 def _jsonl(table: pa.Table) -> bytes:
