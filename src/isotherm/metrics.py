@@ -1,6 +1,16 @@
 """Metrics as data: names, units and meanings. Every component emits received, sent, failed and dropped."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+# A second series per counter that says when it was created; nobody asks for it.
+disable_created_metrics()
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 
