@@ -22,7 +22,7 @@ from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.engines.clickhouse import ClickHouseEngine
 from isotherm.rollup.jobs import Jobs
 from isotherm.store import tables
-from isotherm.store.db import open_db, reading, writing
+from isotherm.store.db import next_version, open_db, reading, writing
 from isotherm.store.olap import Olap
 
 NOW = 1_795_000_000_000 - 1_795_000_000_000 % HOUR_MS + 10 * 60_000
@@ -130,9 +130,14 @@ class World:
     def delist(self, client_id: str, start: int) -> int:
         """Take a client's hour off the manifest and mark it, as an erasure does."""
         self.landed = [r for r in self.landed if r[0] != client_id or floor(Level.HOUR, r[3]) != start]
-        paths = [f.path for f in self.manifest.listed(start=start, end=start + HOUR_MS, client_ids=[client_id])]
-        version = self.manifest.delist(paths)
-        assert version is not None
+        with writing(self.database) as connection:
+            version = next_version(connection)
+            connection.execute(
+                sa.update(tables.files)
+                .where(tables.files.c.client_id == client_id, tables.files.c.hour == start)
+                .values(state="delisted", delisted_version=version)
+            )
+            connection.execute(sa.delete(tables.dirty).where(tables.dirty.c.client_id == client_id))
         self.mark(Level.HOUR, start, client_id, version)
         return version
 
