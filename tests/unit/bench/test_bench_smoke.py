@@ -94,4 +94,4 @@ def test_memory_is_seen(tmp_path: Path) -> None:
 def test_the_recording_is_weighed(tmp_path: Path) -> None:
     found = quick("size", tmp_path / "results.json")
     assert found["events"] > 1_000_000
-    assert 0 < found["bytes_per_event"] < found["unmerged_bytes_per_event"]
+    assert 0 < found["bytes_per_event"] <= found["unmerged_bytes_per_event"]
