@@ -2,16 +2,19 @@
 
 `in-use.lock`  held shared by every process that has the log open. Whoever gets it exclusively is alone, and only
                then files are checked, repaired and cleaned. The kernel drops it when a process dies.
-`change.lock`  held for the moment in which a segment is created or deleted.
+`change.lock`  held for the moment in which a segment is created or deleted, and shared while one is opened: LMDB
+               would create anew the file that somebody is just deleting.
 """
 
 import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from random import uniform
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -22,6 +25,7 @@ MARKER: Final = "format.json"
 CONTROL: Final = "control.lmdb"
 IN_USE: Final = "in-use.lock"
 CHANGE: Final = "change.lock"
+_CHECKED: Final = b"checked\n"
 SEGMENT_NAME: Final = re.compile(r"([0-9]{20})\.lmdb")
 DAMAGED_NAME: Final = re.compile(r".+\.damaged-[0-9]+")
 
@@ -86,16 +90,21 @@ class Folder:
             self._in_use = os.open(self.path / IN_USE, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise ConfigError(f"log: {self.path} cannot be used: {error.strerror}; give a writable folder") from None
-        try:
-            fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        while True:
+            if _take_alone(self._in_use):
+                os.ftruncate(self._in_use, 0)
+                return True
             fcntl.flock(self._in_use, fcntl.LOCK_SH)
-            return False
-        return True
+            if os.pread(self._in_use, len(_CHECKED), 0) == _CHECKED:
+                return False
+            # Whoever was alone gave up or died before its checks were done: somebody else must do them.
+            fcntl.flock(self._in_use, fcntl.LOCK_UN)
+            time.sleep(uniform(0.005, 0.05))  # noqa: S311 - spreads the processes that try
 
     def share(self) -> None:
-        """Let other processes in."""
+        """Say that the files were checked, and let other processes in."""
         assert self._in_use is not None
+        os.pwrite(self._in_use, _CHECKED, 0)
         fcntl.flock(self._in_use, fcntl.LOCK_SH)
 
     def leave(self) -> None:
@@ -105,11 +114,11 @@ class Folder:
             self._in_use = None
 
     @contextmanager
-    def changing(self) -> Generator[None]:
-        """Hold the change lock."""
+    def changing(self, *, opening: bool = False) -> Generator[None]:
+        """Hold the change lock; shared with others that are `opening` too. Not reentrant."""
         fd = os.open(self.path / CHANGE, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            fcntl.flock(fd, fcntl.LOCK_SH if opening else fcntl.LOCK_EX)
             yield
         finally:
             os.close(fd)
@@ -142,6 +151,14 @@ class Folder:
         self.segment(first).unlink(missing_ok=True)
         for path in (lock_of(self.segment(first)), self.ids(first)):
             path.unlink(missing_ok=True)
+
+
+def _take_alone(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def lock_of(path: Path) -> Path:

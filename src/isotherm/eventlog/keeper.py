@@ -8,7 +8,6 @@ from isotherm.eventlog.control import Control
 from isotherm.eventlog.folder import Folder, fsync_folder
 from isotherm.eventlog.gate import log_bytes
 from isotherm.eventlog.reader import Reader
-from isotherm.eventlog.segment import Summary
 from isotherm.eventlog.writer import Writer
 
 IDS_MS: Final = DAY_MS
@@ -31,32 +30,42 @@ class Keeper:
         if not consumers:
             return []
         floor = min(consumers.values())
-        active = self._reader.firsts()[-1]
-        if self._writer.seal_if(active, now_ms - self._retention_ms, floor):
-            # The next segment must stand before this one goes: its name carries the head.
-            self._writer.refresh()
-        with self._folder.changing():
-            gone = self._delete(now_ms, floor)
+        self._seal_old(now_ms, floor)
+        gone = self._due(now_ms, floor)
+        self._delete(gone)
         if gone:
             self._control.forget([self._folder.segment(first) for first in gone])
             self._reader.firsts()
             self._writer.refresh()
         return [self._folder.segment(first).name for first in gone]
 
-    def _delete(self, now_ms: int, floor: int) -> list[int]:
-        gone = list[int]()
-        for first in self._folder.firsts()[:-1]:
-            summary = self._reader.summary(first)
-            full = log_bytes(self._folder) >= self._max_bytes
-            age_ms = IDS_MS if full else self._retention_ms
-            if summary.end > floor or not _all_before(summary, now_ms - age_ms):
+    def _seal_old(self, now_ms: int, floor: int) -> None:
+        """Seal the active segment when all of it is past retention, so that a quiet log is given back too."""
+        try:
+            sealed = self._writer.seal_if(self._reader.firsts()[-1], now_ms - self._retention_ms, floor)
+        except FileNotFoundError:
+            return  # another process expires at this moment
+        if sealed:
+            # The next segment must stand before this one goes: its name carries the head.
+            self._writer.refresh()
+
+    def _due(self, now_ms: int, floor: int) -> list[int]:
+        """Sealed segments that may go, oldest first; they do not change any more, so no lock is needed to look."""
+        due = list[int]()
+        size = log_bytes(self._folder)
+        for segment in self._reader.segments()[:-1]:
+            age_ms = IDS_MS if size >= self._max_bytes else self._retention_ms
+            last = segment.last_timestamp
+            if not segment.sealed or segment.last > floor or (last is not None and last >= now_ms - age_ms):
                 break
-            self._folder.remove_segment(first)
-            gone.append(first)
-        if gone:
+            due.append(segment.first)
+            size -= segment.bytes
+        return due
+
+    def _delete(self, due: list[int]) -> None:
+        if not due:
+            return
+        with self._folder.changing():
+            for first in due:
+                self._folder.remove_segment(first)
             fsync_folder(self._folder.path)
-        return gone
-
-
-def _all_before(summary: Summary, moment: int) -> bool:
-    return summary.last_timestamp is None or summary.last_timestamp < moment

@@ -27,6 +27,8 @@ class Reader:
         """Segments that are there now; those deleted by another process are closed."""
         firsts = self._folder.firsts()
         self._pool.keep_only(set(firsts))
+        if self._frame is not None and firsts and self._frame.end <= firsts[0]:
+            self._frame = None
         return firsts
 
     def read(self, offset: int, max_records: int, max_bytes: int) -> list[Stored]:

@@ -110,14 +110,14 @@ def structure_check(path: Path) -> str:
     return found[0] if found else ""
 
 
-def content_check(folder: Folder, first: int, size: int) -> str:
+def content_check(folder: Folder, first: int, after: int | None, size: int) -> str:
     """Compare every frame and index entry with its CRC32C. Only for a file whose structure was checked.
 
     Raises ConfigError when the segment belongs to another log.
     """
     try:
         segment = SegmentFile(folder, first, size)
-    except lmdb.Error as error:
+    except (lmdb.Error, DamagedError) as error:
         return str(error)
     try:
         with segment.env.begin() as txn, txn.cursor(db=segment.frames) as frames:
@@ -126,7 +126,9 @@ def content_check(folder: Folder, first: int, size: int) -> str:
                 header = check(folder.identity, raw)
                 if key != KEY.pack(header.first) or index.pop(key, 0) != header.records:
                     return f"frame and index differ at offset {header.first}"
-            segment.summary(txn)
+            summary = segment.summary(txn)
+        if after is not None and (not summary.sealed or summary.end != after):
+            return f"it does not lead to the next segment, {after}"
         return f"{len(index)} frames are missing" if index else ""
     except (DamagedError, struct.error) as error:
         return str(error)
@@ -292,7 +294,7 @@ def _recover_segment(folder: Folder, control: Control, first: int, after: int | 
     problem = quick_check(path)
     if not problem and control.is_marked(path):
         return
-    problem = problem or structure_check(path) or content_check(folder, first, size)
+    problem = problem or structure_check(path) or content_check(folder, first, after, size)
     if not problem:
         return
     end = first + SEGMENT_SPAN if after is None else after

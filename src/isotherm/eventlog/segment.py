@@ -32,7 +32,7 @@ KEY: Final = struct.Struct(">Q")
 _INDEX: Final = struct.Struct("<IIqq")
 """CRC32C of what follows it, records, least and greatest timestamp; then the ids."""
 _SEALED: Final = struct.Struct("<QQqq")
-"""end offset, records, least and greatest timestamp."""
+"""end offset, records, least and greatest timestamp; their CRC32C follows."""
 
 
 class Entry(NamedTuple):
@@ -77,7 +77,16 @@ def index_entry(records: int, first_timestamp: int, last_timestamp: int, ids: by
 
 def summary_entry(summary: Summary) -> bytes:
     """The value that marks a segment sealed."""
-    return _SEALED.pack(summary.end, summary.records, summary.first_timestamp or 0, summary.last_timestamp or 0)
+    raw = _SEALED.pack(summary.end, summary.records, summary.first_timestamp or 0, summary.last_timestamp or 0)
+    return raw + struct.pack("<I", google_crc32c.value(raw))
+
+
+def read_summary(raw: bytes) -> Summary:
+    """The summary of a sealed segment. Raises DamagedError when its CRC32C is wrong."""
+    if raw[_SEALED.size :] != struct.pack("<I", google_crc32c.value(raw[: _SEALED.size])):
+        raise DamagedError("the CRC32C of the segment's summary is wrong")
+    end, records, first, last = _SEALED.unpack_from(raw)
+    return Summary(end, records, first if records else None, last if records else None, sealed=True)
 
 
 def read_entry(key: bytes, raw: bytes) -> Entry:
@@ -92,7 +101,7 @@ def read_entry(key: bytes, raw: bytes) -> Entry:
 
 
 def open_env(path: Path, map_size: int) -> lmdb.Environment:
-    """Open an LMDB file that is there, with LMDB's full durability. Raises lmdb.Error."""
+    """Open an LMDB file with LMDB's full durability; it must be there, or LMDB creates it. Raises lmdb.Error."""
     env = lmdb.open(
         str(path), map_size=map_size, subdir=False, create=False, max_dbs=4, max_readers=MAX_READERS, readahead=False
     )
@@ -128,15 +137,17 @@ class SegmentFile:
             raise
 
     def _check_owner(self, txn: "lmdb.Transaction[bytes]") -> None:
-        if txn.get(b"identity", db=self.meta) != self.identity:
+        found = txn.get(b"identity", db=self.meta)
+        if found is None:
+            raise DamagedError("the segment does not say which log it belongs to")
+        if found != self.identity:
             raise ConfigError(f"log: {self.path} belongs to another log; move it out of the folder")
 
     def summary(self, txn: "lmdb.Transaction[bytes]", known: Summary | None = None) -> Summary:
         """Count what is there; `known` is an earlier summary to go on from."""
         sealed = txn.get(b"sealed", db=self.meta)
         if sealed is not None:
-            end, records, first, last = _SEALED.unpack(sealed)
-            return Summary(end, records, first if records else None, last if records else None, sealed=True)
+            return read_summary(sealed)
         found = known or Summary(self.first)
         for entry in self.entries(txn, found.end):
             found = found.grown(entry)
@@ -236,13 +247,14 @@ class SegmentPool:
             return segment
 
     def _start(self, first: int) -> SegmentFile:
-        try:
-            return SegmentFile(self._folder, first, self._size)
-        except lmdb.Error as error:
-            path = self._folder.segment(first)
+        path = self._folder.segment(first)
+        with self._folder.changing(opening=True):
             if not path.exists():
-                raise FileNotFoundError(path) from None
-            raise ConfigError(f"log: {path} cannot be opened: {error}") from None
+                raise FileNotFoundError(path)
+            try:
+                return SegmentFile(self._folder, first, self._size)
+            except (lmdb.Error, DamagedError) as error:
+                raise ConfigError(f"log: {path} cannot be opened: {error}") from None
 
     def _close_idle(self, keep: int) -> None:
         for first in [first for first in self._open if not self._uses[first]][: max(0, len(self._open) - keep)]:

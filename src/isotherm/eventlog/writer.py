@@ -136,8 +136,11 @@ class Writer:
 
     def _seal_full(self, segment: SegmentFile) -> None:
         with segment.env.begin(write=True) as txn:
-            if not segment.is_sealed(txn):
-                segment.mark_sealed(txn, segment.summary(txn))
+            found = segment.summary(txn)
+            if not found.records:
+                raise DamagedError(f"{segment.path} is empty and has no room")
+            if not found.sealed:
+                segment.mark_sealed(txn, found)
 
     def move_on(self) -> None:
         """Find the segment that takes records now, creating it if need be, and take up the ids of the others."""
