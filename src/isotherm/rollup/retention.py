@@ -30,29 +30,33 @@ def expire(database: Database, olap: Olap, now_ms: int, settings: Settings) -> i
     return dropped
 
 
+_PERIOD: Final = "if(level = 'hour', toYYYYMM(bucket_start), toYear(bucket_start))"
+"""The second half of the table's partition key: hours are kept by month, days and weeks by year."""
+
+
 def _drop_maps(olap: Olap, level: Level, before_ms: int) -> None:
-    """Whole months by partition, which costs nothing, and the rest of the oldest month row by row."""
-    months = olap.query(
-        "SELECT toYYYYMM(bucket_start) AS month, toUnixTimestamp(max(bucket_start)) AS latest FROM maps"
-        " WHERE level = {level:String} AND bucket_start < {before:DateTime} GROUP BY month",
+    """Whole periods by partition, which costs nothing, and the rest of the oldest period row by row."""
+    periods = olap.query(
+        f"SELECT {_PERIOD} AS period, toUnixTimestamp(max(bucket_start)) AS latest FROM maps"
+        " WHERE level = {level:String} AND bucket_start < {before:DateTime} GROUP BY period",
         {"level": level.value, "before": before_ms // 1000},
         "maintain",
     ).to_pylist()
-    for month in months:
-        partition = f"('{level.value}', {int(month['month'])})"
+    for period in periods:
+        partition = f"('{level.value}', {int(period['period'])})"
         remaining = olap.query(
-            "SELECT count() AS n FROM maps WHERE level = {level:String} AND toYYYYMM(bucket_start) = {month:UInt32}"
+            f"SELECT count() AS n FROM maps WHERE level = {{level:String}} AND {_PERIOD} = {{period:UInt32}}"
             " AND bucket_start >= {before:DateTime}",
-            {"level": level.value, "month": month["month"], "before": before_ms // 1000},
+            {"level": level.value, "period": period["period"], "before": before_ms // 1000},
             "maintain",
         ).to_pylist()[0]["n"]
         if not remaining:
             olap.command(f"ALTER TABLE maps DROP PARTITION {partition}", profile="maintain")
             continue
         olap.command(
-            "DELETE FROM maps WHERE level = {level:String} AND toYYYYMM(bucket_start) = {month:UInt32}"
+            f"DELETE FROM maps WHERE level = {{level:String}} AND {_PERIOD} = {{period:UInt32}}"
             " AND bucket_start < {before:DateTime}",
-            {"level": level.value, "month": month["month"], "before": before_ms // 1000},
+            {"level": level.value, "period": period["period"], "before": before_ms // 1000},
             "maintain",
         )
 

@@ -22,9 +22,11 @@ CREATE TABLE IF NOT EXISTS maps
     last_event DateTime64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(version)
-PARTITION BY (level, toYYYYMM(bucket_start))
+-- A year's weeks lie side by side: with monthly partitions a year's map is read from 13 places, four rows
+-- wanted in each, and a whole granule is unpacked for every one of them.
+PARTITION BY (level, if(level = 'hour', toYYYYMM(bucket_start), toYear(bucket_start)))
 ORDER BY (client_id, screen_id, event_type, segment, level, bucket_start)
-SETTINGS index_granularity = 16, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 8, fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- The tables other engines know, for mouse moves of all visitors: one row per cell that is not zero.
 CREATE VIEW IF NOT EXISTS heatmap_hourly AS
