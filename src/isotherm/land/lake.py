@@ -68,7 +68,7 @@ class Lake:
         """
         target = self._inside(path)
         try:
-            obstore.put(self._store, path, data, mode="create", use_multipart=False)
+            obstore.put(self._store, path, memoryview(data).cast("B"), mode="create", use_multipart=False)
         except AlreadyExistsError:
             raise FileExistsError(f"{target}: the lake never overwrites") from None
         _fsync(target)
@@ -77,7 +77,10 @@ class Lake:
     def get(self, path: str) -> bytes:
         """The object's bytes; FileNotFoundError when it is missing."""
         self._inside(path)
-        return bytes(obstore.get(self._store, path).bytes())
+        try:
+            return bytes(obstore.get(self._store, path).bytes())
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path}: no such object") from None
 
     def delete(self, path: str) -> None:
         """Remove the object and what an interrupted `put` left of it; a missing one is fine."""

@@ -91,7 +91,7 @@ class Lander:
         self._manifest = manifest
         self._clock = clock
         self._checkpoint = checkpoint
-        self._identity = settings.url("log")
+        self._identity = log.identity
         self._dead = open_lake(f"file://{settings.data.absolute() / 'dead'}")
         self._buffers: dict[int, _Buffer] = {}
         self._gaps: list[Gap] = []
@@ -296,7 +296,7 @@ class Lander:
         return rows
 
     def _upkeep(self) -> bool:
-        """Merging, retention, sweeping and the log's own expiry, a little at a time. True when there is more to do."""
+        """Merging, retention and sweeping, a little at a time. True when there is more to do."""
         now = self._clock.now_ms()
         if now < self._upkeep_due:
             return False
@@ -304,8 +304,6 @@ class Lander:
             return True
         retention.expire_raw(self._settings, self._manifest, now)
         self._manifest.sweep(self._lake)
-        for name in self._log.expire(now):
-            _log.info("deleted from the log", segment=name)
         self._upkeep_due = now + _UPKEEP_MS
         return False
 

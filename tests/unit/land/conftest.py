@@ -1,0 +1,40 @@
+"""Worlds: a log, a lake and a database in one folder."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from landing import NOW, World
+
+from isotherm.clock import ManualClock
+from isotherm.config import Settings
+from isotherm.eventlog.port import open_log
+from isotherm.land.lake import open_lake
+from isotherm.land.manifest import Manifest
+from isotherm.store.db import open_db
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    made: list[World] = []
+
+    def make(**settings: Any) -> World:
+        folder = tmp_path / f"data{len(made)}"
+        options = {"data": folder, "log": "memory://", "land_flush_bytes": 1 << 20} | settings
+        built, clock = Settings(**options), ManualClock(NOW)
+        engine = open_db(built.url("db"))
+        manifest = Manifest(engine, clock, built.land_formats[0])
+        world = World(built, clock, open_log(built, clock), open_lake(built.url("lake")), engine, manifest)
+        made.append(world)
+        return world
+
+    yield make
+    for world in made:
+        world.log.close()
+        world.engine.dispose()
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world()
