@@ -107,8 +107,24 @@ class Olap:
             if client is None:
                 client = self._open(profile)
             yield client
+        except BaseException:
+            # After an error inside a query, the next one on the same handle comes back empty without an error
+            # (chDB 26.9): never use that handle again.
+            broken, client = client, None
+            self._discard(broken)
+            raise
         finally:
             slots.put(client)
+
+    def _discard(self, client: Client | None) -> None:
+        if client is None:
+            return
+        with self._guard:
+            known = client in self._clients
+            if known:
+                self._clients.remove(client)
+        if known:
+            client.close()
 
     def _open(self, profile: Profile) -> Client:
         try:
