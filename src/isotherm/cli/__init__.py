@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the answer is "no" or something went wrong (one paragraph 
 what to do), 2 wrong usage, 130 interrupted.
 """
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -93,7 +94,10 @@ app: Final = make_app(summaries=False)
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    named = bool(given) and given[0] in {name for name, _, _ in COMMANDS} | {"app"}
+    names = [name for name, _, _ in COMMANDS]
+    named = bool(given) and given[0] in (*names, "app")
+    if given and not named and not given[0].startswith("-"):
+        return _unknown(given[0], names)
     program = app if named else make_app(summaries=True)
     try:
         result = program(given, exit_on_error=False, print_error=False, result_action="return_value")
@@ -117,6 +121,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _failed(message: str) -> int:
     print(f"isotherm: {message}", file=sys.stderr)
     return 1
+
+
+def _unknown(given: str, names: Sequence[str]) -> int:
+    close = difflib.get_close_matches(given, names, n=1)
+    hint = f" Did you mean `isotherm {close[0]}`?" if close else ""
+    print(f"isotherm: there is no command {given!r}.{hint}", file=sys.stderr)
+    print("          `isotherm --help` lists them", file=sys.stderr)
+    return 2
 
 
 def _wrong_usage(error: CycloptsError) -> int:

@@ -77,6 +77,7 @@ def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
         create_app(deps),
         log_config=None,
         access_log=False,
+        log_level="warning",
         lifespan="on",
         server_header=False,
         timeout_graceful_shutdown=5,

@@ -32,10 +32,12 @@ def command(
         refuse_beside_up(chosen, "the collector")
     logger = set_up_logs(chosen, "collect")
     chosen = fix_port(chosen, "collect_host", "collect_port")
-    logger.info("serving", url=url_of(chosen.collect_host, chosen.collect_port))
+    if not parent:
+        logger.info("serving", url=url_of(chosen.collect_host, chosen.collect_port))
 
     from isotherm.collect.server import run
 
     run(chosen)
-    logger.info("stopped")
+    if not parent:
+        logger.info("stopped")
     return 0

@@ -16,7 +16,9 @@ from isotherm.config import Settings
 def command(
     settings: Everything | None = None,
     *,
-    reference: Annotated[bool, Parameter(help="Print the reference of all settings (Markdown).", negative=())] = False,
+    reference: Annotated[
+        bool, Parameter(help="Print the reference of all settings (Markdown).", negative=(), show_default=False)
+    ] = False,
     json: AsJson = False,
 ) -> int:
     """The settings in effect and where each comes from.

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import numpy as np
+from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import track
 
@@ -28,8 +29,20 @@ TILED_SECONDS: Final = 90
 SPAN_MS: Final = 5 * HOUR_MS
 
 
-def demo(data: Path, port: int, collect_port: int, visitors: int, once: bool) -> int:
-    """Run the demo; returns the exit code. With `once` it stops by itself after the map."""
+def command(
+    *,
+    data: Annotated[Path, Parameter(help="Folder that holds everything.")] = Path(".isotherm"),
+    port: Annotated[int, Parameter(help="Port of the app.")] = 7080,
+    collect_port: Annotated[int, Parameter(help="Port of the collector.")] = 7081,
+    visitors: Annotated[int, Parameter(help="How many visitors to make up.")] = 400,
+    once: Annotated[
+        bool, Parameter(help="Stop after the map instead of staying up.", negative=(), show_default=False)
+    ] = False,
+) -> int:
+    """Start everything, feed it made-up visitors, show a map.
+
+    Draws the map in the terminal, prints the curl that fetched it, and stays up until Ctrl-C.
+    """
     console = Console()
     command = [sys.executable, "-m", "isotherm", "up", "--data", str(data)]
     command += ["--port", str(port), "--collect-port", str(collect_port)]

@@ -28,11 +28,15 @@ def command(
     to: Annotated[str, Parameter(help="Address of the collector.")] = "http://127.0.0.1:7081",
     map: Annotated[  # noqa: A002 - the flag's name is part of the contract
         tuple[str, ...],
-        Parameter(help="FIELD:from=to replaces a value, e.g. event_type:move=mousemove. Repeatable.", negative=()),
+        Parameter(
+            help="FIELD:from=to replaces a value, e.g. event_type:move=mousemove. Repeatable.",
+            negative=(),
+            show_default=False,
+        ),
     ] = (),
     shift_days: Annotated[int, Parameter(help="Move every event time by so many whole days.")] = 0,
-    client: Annotated[str, Parameter(help="client_id of rows that name none.")] = "",
-    screen: Annotated[str, Parameter(help="screen_id of rows that name none.")] = "",
+    client: Annotated[str, Parameter(help="client_id of rows that name none.", show_default=False)] = "",
+    screen: Annotated[str, Parameter(help="screen_id of rows that name none.", show_default=False)] = "",
     format: Annotated[  # noqa: A002
         Literal["jsonl", "csv", "parquet"] | None, Parameter(help="Format, if the file's name does not say it.")
     ] = None,

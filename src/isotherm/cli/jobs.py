@@ -22,7 +22,7 @@ def backfill_job(parts: "Parts") -> Backfill:
 
     def job(*, start: int, end: int, client_id: str | None, level: Level | None) -> Steps:
         clients = None if client_id is None else [client_id]
-        for step in backfill(parts.jobs, start, end, clients, tuple(Level) if level is None else (level,)):
+        for step in backfill(parts.scheduler.jobs, start, end, clients, tuple(Level) if level is None else (level,)):
             counts = {"clients": step.clients, "done": step.done, "total": step.total, "busy": step.busy}
             yield _named(step.bucket) | counts
 
@@ -52,7 +52,7 @@ def status_facts(parts: "Parts") -> dict[str, Any]:
     return {
         "idle": lander.lag == 0,
         "lander": msgspec.to_builtins(lander),
-        "scheduler": msgspec.to_builtins(parts.scheduler.status()),
+        "scheduler": parts.scheduler.status(),
         "log": {
             "bytes": log.bytes,
             "max_bytes": log.max_bytes,

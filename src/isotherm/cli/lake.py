@@ -130,7 +130,9 @@ def cat(
     end: To = None,
     format: FileFormat = None,  # noqa: A002
     limit: Annotated[int, Parameter(help="Print at most so many rows; 0: all.")] = 20,
-    json: Annotated[bool, Parameter(name="--json", help="One JSON object per line.", negative=())] = False,
+    json: Annotated[
+        bool, Parameter(name="--json", help="One JSON object per line.", negative=(), show_default=False)
+    ] = False,
 ) -> int:
     """Print rows, as a table for people or as JSON lines."""
     first, last = optional_hours(start, end)

@@ -13,7 +13,9 @@ from isotherm.cli.roles import Parts, run_role
 def command(
     settings: Landing | None = None,
     *,
-    once: Annotated[bool, Parameter(help="Land what is on the log now, then end.", negative=())] = False,
+    once: Annotated[
+        bool, Parameter(help="Land what is on the log now, then end.", negative=(), show_default=False)
+    ] = False,
 ) -> int:
     """The lander alone: move the log into lake files.
 

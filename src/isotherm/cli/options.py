@@ -116,4 +116,4 @@ class Everything(Collecting, Tiling, Serving):
     """Every setting there is."""
 
 
-AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON for scripts.", negative=())]
+AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON for scripts.", negative=(), show_default=False)]

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from rich.console import Console
@@ -10,15 +10,25 @@ from rich.table import Table
 
 from isotherm.clock import iso
 
+_WIDE: Final = 250
+"""Columns of output that goes to a file or another program: nothing is folded there."""
+
 
 def console() -> Console:
     """Standard output; without colour and frames when it is not a terminal."""
-    return Console(highlight=False, soft_wrap=True)
+    return _console(stderr=False)
 
 
 def errors() -> Console:
     """Standard error, for progress and warnings."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = _WIDE
+    return made
 
 
 def print_json(value: Any) -> None:

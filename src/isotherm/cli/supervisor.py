@@ -23,6 +23,8 @@ PROBE_SECONDS: Final = 5.0
 PROBES: Final = 3
 START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 30.0
+FIRST_DEATHS: Final = 5
+"""A child that was killed before it ever worked is tried so often; one that ends by itself has said why it cannot."""
 LONGEST_WAIT: Final = 5.0
 FORGET_SECONDS: Final = 60.0
 
@@ -134,7 +136,7 @@ class Supervisor:
             role.healthy.clear()
             if self.stopping.is_set():
                 return
-            if not role.ever_healthy:
+            if not role.ever_healthy and (code >= 0 or len(role.deaths) >= FIRST_DEATHS):
                 raise IsothermError(f"{role.name} could not start ({_how(code)}); what it said above tells why")
             wait = self._wait_before_restart(role, was_healthy=was_healthy)
             self.logger.warning("restarting", child=role.name, was=_how(code), wait_seconds=round(wait, 2))
@@ -147,6 +149,7 @@ class Supervisor:
             *("-m", "isotherm", *role.arguments, "--parent", str(os.getpid())),
             env=self.environment,
             stdin=asyncio.subprocess.DEVNULL,
+            stdout=sys.stderr,
         )
         role.process = process
         self.changed({r.name: r.process.pid for r in self.roles if r.process is not None})

@@ -80,7 +80,7 @@ def banner(console: Console, settings: Settings, app: str, collect: str) -> None
         console.print(Text.assemble("  ", (f"{name:<11}", "dim"), (value, "bold")))
     console.print()
     console.print("  send a first event, and see it after a few seconds:", style="dim")
-    console.print(Text(f"    curl {collect}/events/batch -d '{_FIRST_EVENT}'"))
+    console.print(Text(f"    curl {collect}/events/batch -H content-type:application/json -d '{_FIRST_EVENT}'"))
     console.print(Text(f"    curl '{app}/v1/screens?client_id=demo'{_with_token(settings)}"))
     console.print()
     stop = "Ctrl-C" if console.is_terminal else f"kill {os.getpid()}"
