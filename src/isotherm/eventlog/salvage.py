@@ -3,7 +3,8 @@
 LMDB trusts its files: a truncated one kills the process (SIGBUS), a bit-flipped one may read wrong. So nothing is
 handed to LMDB before these checks, which only read bytes:
 
-always      magic, version, page size; both meta pages one transaction apart; every page of the newest within the file
+always      magic, version, page size; both meta pages one transaction apart and in order; the newest one's pages all
+            within the file
 in full     every page by LMDB's structure verifier, then each frame's and index entry's CRC32C. Left out for a file
             whose size, inode and change time are those it had when it was last found (or left) sound.
 
@@ -95,7 +96,9 @@ def _compare(path: Path, size: int, one: _Meta, two: _Meta) -> str:
     fresh = one.txn == two.txn == 0
     if not fresh and (abs(one.txn - two.txn) != 1 or one.txn % 2 or not two.txn % 2):
         return "its meta pages do not follow each other"
-    newest = max(one, two, key=lambda meta: meta.txn)
+    older, newest = sorted((one, two), key=lambda meta: meta.txn)
+    if older.last_page > newest.last_page:
+        return "its newest meta page is damaged: the older one knows more pages"
     if (newest.last_page + 1) * newest.page_size > size:
         return f"it is truncated: {size} bytes instead of {(newest.last_page + 1) * newest.page_size}"
     return ""

@@ -242,6 +242,29 @@ def test_damage_while_running_is_skipped_and_logged(folder: Path, open_at, make,
     assert path.name in capsys.readouterr().out
 
 
+def test_a_flip_in_the_newest_transaction_number_does_not_hide_the_last_commit(folder: Path, open_at, make, inspect):
+    """LMDB alone would take the older meta page for the newest and read a log that lacks its last records."""
+    log = open_at(folder)
+    for n in range(RECORDS):
+        one = make(n)
+        value = text(n) + (" " + Random(n).randbytes(4000).hex() if n >= RECORDS - 4 else "")
+        log.append([type(one)(one.key, value.encode(), one.timestamp, one.id)])
+    log.close()
+    raw = segments(folder)[0].read_bytes()
+    numbers = [int.from_bytes(raw[at + 144 : at + 152], "little") for at in (0, 4096)]
+    newest = numbers.index(max(numbers))
+    folders = copies(folder, 12)
+    for bit, copy in enumerate(folders):
+        changed = bytearray(raw)
+        changed[4096 * newest + 144 + bit // 8] ^= 1 << bit % 8
+        segments(copy)[0].write_bytes(changed)
+    for seen in inspect(folders):
+        assert len(seen["records"]) == RECORDS
+        assert [value[: len(text(n))] for n, (_, value) in enumerate(seen["records"])] == list(
+            map(text, range(RECORDS))
+        )
+
+
 def test_a_body_that_imitates_a_frame_is_not_salvaged_as_one(sound: Path, open_at, make, inspect) -> None:
     """Whoever does not know the log's identity cannot plant a record, even for the moment of a salvage."""
     planted = seal(bytes(16), 5, 1 << 62, pack([make(666)]))
