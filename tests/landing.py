@@ -1,5 +1,7 @@
 """For tests of landing: records as the collector writes them, tables of lake rows, and one deployment's stores."""
 
+import gzip
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +11,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
@@ -87,17 +90,23 @@ class World:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["client_id"])
 
     def identities(self, form: str = "parquet") -> list[Identity]:
-        frame = self.frame(form)
-        if frame.empty:
-            return []
-        return sorted(zip(frame["client_id"], frame["batch_id"], frame["position"], strict=True))
+        if form == "jsonl":
+            frame = self.frame(form)
+            return (
+                sorted(zip(frame["client_id"], frame["batch_id"], frame["position"], strict=True)) if len(frame) else []
+            )
+        files = [self.lake.root / file.path for file in self.manifest.listed(format=form)]
+        names = ["client_id", "batch_id", "position"]
+        return sorted(
+            row for f in files for row in zip(*pq.read_table(f, columns=names).to_pydict().values(), strict=True)
+        )
 
     def objects(self) -> set[str]:
         return {path for path, _ in self.lake.list()}
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
-    return pd.read_json(path, lines=True, convert_dates=False, precise_float=True, dtype=False)
+    return pd.DataFrame([json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()])
 
 
 DOUBLES = st.one_of(

@@ -12,8 +12,8 @@ from isotherm.clock import iso
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import LakeFile, Manifest, Snapshot
 from isotherm.land.parts import Ints, int64
-from isotherm.land.schema import DICTIONARY, LAKE_SCHEMA
-from isotherm.land.write import read_table
+from isotherm.land.schema import LAKE_SCHEMA
+from isotherm.land.write import read_table, unequal
 from isotherm.store.db import writing
 
 FORMATS: Final = ("parquet", "jsonl")
@@ -109,7 +109,7 @@ def _differences(client_id: str, hour: int, left: pa.Table, right: pa.Table) -> 
         _, order, their_order = np.intersect1d(mine, theirs, return_indices=True)
     left, right = left.take(pa.array(order)), right.take(pa.array(their_order))
     for name in LAKE_SCHEMA.names:
-        for row in _unequal(left.column(name).combine_chunks(), right.column(name).combine_chunks()):
+        for row in unequal(left.column(name).combine_chunks(), right.column(name).combine_chunks()):
             values = (left.column(name)[row].as_py(), right.column(name)[row].as_py())
             yield Difference(client_id, hour, *_identity(left, row), name, *values)
 
@@ -138,14 +138,3 @@ def _missing(client_id: str, hour: int, table: pa.Table, keys: Ints, others: Int
 
 def _identity(table: pa.Table, row: int) -> tuple[str, int]:
     return table.column("batch_id")[row].as_py(), table.column("position")[row].as_py()
-
-
-def _unequal(left: Any, right: Any) -> list[int]:
-    """Rows whose values differ; doubles by their bits, so that -0.0 is not 0.0."""
-    if left.type == DICTIONARY:
-        left, right = left.dictionary_decode(), right.dictionary_decode()
-    elif pa.types.is_floating(left.type):
-        left, right = (column.view(pa.int64()) for column in (left, right))
-    same = pc.call_function("equal", [left, right]).fill_null(False).to_numpy(zero_copy_only=False)
-    nulls = [column.is_null().to_numpy(zero_copy_only=False) for column in (left, right)]
-    return np.flatnonzero(~(same | (nulls[0] & nulls[1]))).tolist()

@@ -109,7 +109,7 @@ class Lander:
     def drain(self) -> int:
         """Land everything up to the heads as they are now. Returns the rows landed by this lander."""
         heads = {partition: self._log.head(partition) for partition in self._log.partitions()}
-        rows = 0
+        rows = self.step(force=True)
         while any(self._manifest.next_offset(self._identity, p) < head for p, head in heads.items()):
             rows += self.step(force=True)
         return rows

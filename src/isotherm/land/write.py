@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from isotherm.errors import IsothermError
@@ -101,6 +102,17 @@ def _compact(column: Any) -> Any:
     mask = indices.is_null().to_numpy(False) if indices.null_count else None
     fresh = pa.array(renumber[codes], pa.int32(), mask=mask)
     return pa.DictionaryArray.from_arrays(fresh, column.dictionary.take(pa.array(used)))
+
+
+def unequal(left: Any, right: Any) -> list[int]:
+    """Rows whose values differ; doubles by their bits, so that -0.0 is not 0.0."""
+    if left.type == DICTIONARY:
+        left, right = left.dictionary_decode(), right.dictionary_decode()
+    elif pa.types.is_floating(left.type):
+        left, right = (column.view(pa.int64()) for column in (left, right))
+    same = pc.call_function("equal", [left, right]).fill_null(False).to_numpy(zero_copy_only=False)
+    nulls = [column.is_null().to_numpy(zero_copy_only=False) for column in (left, right)]
+    return np.flatnonzero(~(same | (nulls[0] & nulls[1]))).tolist()
 
 
 def _parquet(table: pa.Table) -> memoryview:

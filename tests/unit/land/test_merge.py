@@ -1,0 +1,214 @@
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+from landing import NOW, World, event, record
+
+from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from isotherm.errors import IsothermError
+from isotherm.land import compare, merge, retention, rowhash
+from isotherm.land.manifest import LakeFile, OffsetRange
+from isotherm.store.db import reading
+from isotherm.store.tables import dirty
+
+HOUR = NOW - NOW % HOUR_MS
+
+
+def flushes(world: World, count: int, start: int = 0, events: int = 3) -> None:
+    """As many landings, each with a record of two clients."""
+    lander = world.lander()
+    for i in range(start, start + count):
+        for client in ("a", "b"):
+            rows = [event(NOW + i, j / 100, 1.0, x_px=None if j else 2.5) for j in range(events)]
+            world.append(record(client, f"b{i}", rows, screen_id=f"s{i % 2}"))
+        lander.step(force=True)
+
+
+def merge_now(world: World, checkpoint: Callable[[str], None] = lambda _: None) -> int:
+    return merge.merge_closed(world.settings, world.lake, world.manifest, world.clock.now_ms(), checkpoint=checkpoint)
+
+
+def hashes(world: World) -> dict[str, str]:
+    files = world.manifest.listed()
+    return {c: rowhash.add(f.row_hash for f in files if f.client_id == c) for c in {f.client_id for f in files}}
+
+
+@pytest.mark.parametrize("formats", [["parquet"], ["jsonl"], ["parquet", "jsonl"]])
+def test_a_closed_hour_becomes_one_file_with_the_same_rows(
+    make_world: Callable[..., World], formats: list[str]
+) -> None:
+    world = make_world(land_formats=formats)
+    flushes(world, 4)
+    before = hashes(world), {f: world.identities(f) for f in formats}
+    with reading(world.engine) as connection:
+        marks = connection.execute(sa.select(dirty)).all()
+    assert merge_now(world) == 0  # the hour is not over
+    world.clock.advance(2 * HOUR_MS)
+    assert merge_now(world) == 2 * len(formats)
+    assert merge_now(world) == 0
+    files = world.manifest.listed()
+    assert [(f.client_id, f.rows) for f in files] == [(c, 12) for c in ("a", "b") for _ in formats]
+    assert [(r.first_offset, r.last_offset, r.rows) for r in files[0].ranges] == [(0, 7, 12)]
+    assert (hashes(world), {f: world.identities(f) for f in formats}) == before
+    with reading(world.engine) as connection:
+        assert connection.execute(sa.select(dirty)).all() == marks
+    world.manifest.sweep(world.lake)
+    assert world.objects() == {f.path for f in files}
+
+
+def test_a_merged_file_is_sorted(world: World) -> None:
+    flushes(world, 4)
+    world.clock.advance(2 * HOUR_MS)
+    merge_now(world)
+    table = pq.read_table(world.lake.root / world.manifest.listed()[0].path)
+    keys = list(zip(*(table[n].to_pylist() for n in ("screen_id", "log_offset", "position")), strict=True))
+    assert keys == sorted(keys)
+
+
+def test_late_files_are_merged_again_when_they_add_up_or_it_is_quiet(world: World) -> None:
+    flushes(world, 4, events=50)
+    world.clock.advance(2 * HOUR_MS)
+    assert merge_now(world) == 2
+    flushes(world, 1, start=10)
+    assert merge_now(world) == 0  # just landed
+    world.clock.advance(MINUTE_MS)
+    assert merge_now(world) == 0  # too little to rewrite 200 rows for
+    world.clock.advance(HOUR_MS)
+    assert merge_now(world) == 2
+    assert [f.rows for f in world.manifest.listed()] == [203, 203]
+
+
+def test_groups_stay_within_the_limit_and_leave_no_pair_behind() -> None:
+    def file(rows: int) -> LakeFile:
+        return LakeFile(f"p{rows}", "parquet", "a", 0, rows, 1, 0, 0, "", [])
+
+    sizes = [merge.MAX_ROWS, merge.MAX_ROWS - 10, 5, 4, 3, 600_000, 700_000]
+    found = [[f.rows for f in group] for group in merge.groups([file(n) for n in sizes], patient=True)]
+    assert found == [[3, 4, 5, 600_000, 700_000]]
+    assert list(merge.groups([file(1)], patient=True)) == []
+
+
+@pytest.mark.parametrize("step", ["pending", "written", "checked", "replaced"])
+def test_a_crash_while_merging_changes_no_row(world: World, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class CrashError(Exception):
+        pass
+
+    def stop_at(name: str) -> None:
+        if name == step:
+            raise CrashError
+
+    flushes(world, 3)
+    rows, sums = world.identities(), hashes(world)
+    world.clock.advance(2 * HOUR_MS)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.manifest, "discard", lambda *_: None)
+        with pytest.raises(CrashError):
+            merge_now(world, stop_at)
+    assert (world.identities(), hashes(world)) == (rows, sums)
+    world.clock.advance(2 * HOUR_MS)
+    merge_now(world)
+    world.manifest.sweep(world.lake)
+    assert (world.identities(), hashes(world)) == (rows, sums)
+    assert world.objects() == {f.path for f in world.manifest.listed()}
+    assert len(world.objects()) == 2
+
+
+def test_a_file_with_other_rows_is_not_merged(world: World) -> None:
+    flushes(world, 2)
+    one, two = world.manifest.listed(client_ids=["a"])
+    (world.lake.root / one.path).write_bytes((world.lake.root / two.path).read_bytes())
+    world.clock.advance(2 * HOUR_MS)
+    with pytest.raises(IsothermError, match="do not hold the rows"):
+        merge_now(world)
+    assert world.manifest.listed(client_ids=["a"]) == [one, two]
+
+
+def test_ranges_that_touch_are_joined() -> None:
+    def some(first: int, last: int, row_hash: str = "0" * 31 + "1", log: str = "x") -> OffsetRange:
+        return OffsetRange(log, 0, first, last, 2, row_hash)
+
+    joined = merge.joined([some(5, 6), some(0, 2), some(3, 4), some(8, 9), some(10, 11, log="y")])
+    assert [(r.log, r.first_offset, r.last_offset, r.rows) for r in joined] == [
+        ("x", 0, 6, 6), ("x", 8, 9, 2), ("y", 10, 11, 2),
+    ]  # fmt: skip
+    assert joined[0].row_hash == "0" * 31 + "3"
+
+
+def test_a_snapshot_keeps_its_files_while_others_merge_and_sweep(world: World) -> None:
+    flushes(world, 3)
+    with world.manifest.snapshot(client_ids=["a"]) as snapshot:
+        world.clock.advance(2 * HOUR_MS)
+        world.manifest.renew(snapshot)
+        assert merge_now(world) == 2
+        world.manifest.sweep(world.lake)
+        tables = [pq.read_table(world.lake.root / f.path) for f in snapshot.files]
+        assert [len(t) for t in tables] == [3, 3, 3]
+        with world.manifest.snapshot() as later:
+            assert later.version > snapshot.version
+            assert [f.rows for f in later.files] == [9, 9]
+    assert len(world.manifest.sweep(world.lake)) == 6
+    assert len(world.objects()) == 2
+
+
+def test_a_lease_runs_out(world: World) -> None:
+    flushes(world, 2)
+    with world.manifest.snapshot() as snapshot:
+        world.clock.advance(2 * HOUR_MS)
+        merge_now(world)
+        assert len(world.manifest.sweep(world.lake)) == 4
+        with pytest.raises(IsothermError, match="run out"):
+            world.manifest.renew(snapshot)
+
+
+def test_a_snapshot_takes_hours_clients_and_format(make_world: Callable[..., World]) -> None:
+    world = make_world(land_formats=["jsonl", "parquet"])
+    for client in ("a", "b"):
+        world.append(record(client, "b1", [event(HOUR), event(HOUR - 1), event(HOUR + HOUR_MS)]))
+    world.lander().drain()
+    with world.manifest.snapshot(start=HOUR, end=HOUR + HOUR_MS, client_ids=["a"]) as snapshot:
+        assert [(f.client_id, f.hour, f.format) for f in snapshot.files] == [("a", HOUR, "jsonl")]
+    with world.manifest.snapshot(format="parquet") as snapshot:
+        assert len(snapshot.files) == 6
+    totals = world.manifest.totals()
+    assert (totals["files"], totals["rows"], totals["formats"]["jsonl"]["rows"]) == (12, 6, 6)
+
+
+def test_raw_leaves_by_our_clock(make_world: Callable[..., World]) -> None:
+    world = make_world(raw_retention_days=60, hourly_retention_days=60)
+    world.append(record("a", "b1", [event(HOUR), event(HOUR + HOUR_MS)]))
+    world.lander().drain()
+    edge = HOUR + HOUR_MS + 60 * DAY_MS
+    assert retention.expire_raw(world.settings, world.manifest, edge - 1) == 0
+    assert retention.expire_raw(world.settings, world.manifest, edge) == 1
+    assert [f.hour for f in world.manifest.listed()] == [HOUR + HOUR_MS]
+    world.manifest.sweep(world.lake)
+    assert len(world.objects()) == 1
+
+
+def test_equal_formats_compare_equal(make_world: Callable[..., World]) -> None:
+    world = make_world(land_formats=["parquet", "jsonl"])
+    flushes(world, 3)
+    report = compare.compare(world.lake, world.manifest)
+    assert (report.hours, report.rows, report.differing, report.single) == (2, 18, 0, [])
+
+
+def test_each_difference_between_the_formats_is_found(make_world: Callable[..., World]) -> None:
+    world = make_world(land_formats=["parquet", "jsonl"])
+    flushes(world, 1)
+    [file] = world.manifest.listed(client_ids=["a"], format="parquet")
+    path = world.lake.root / file.path
+    table = pq.read_table(path)
+    y = table["y_norm"].to_numpy().copy()
+    y[1] = np.nextafter(y[1], 0)
+    pq.write_table(table.set_column(5, table.schema.field(5), [y]).slice(0, 2), path)
+    report = compare.compare(world.lake, world.manifest)
+    assert [(d.client_id, d.position, d.column) for d in report.differences] == [("a", 2, None), ("a", 1, "y_norm")]
+    assert report.differences[1].jsonl == 1.0
+    assert "y_norm: parquet 0.9999999999999999, jsonl 1.0" in str(report.differences[1])
+
+
+def test_hours_of_one_format_are_named(world: World) -> None:
+    flushes(world, 1)
+    assert compare.compare(world.lake, world.manifest).single == [("a", HOUR, "parquet"), ("b", HOUR, "parquet")]
