@@ -79,10 +79,10 @@ class System:
             self.process = subprocess.Popen(
                 isotherm(*arguments), env=environment(**self.settings), stdout=said, stderr=said, start_new_session=True
             )
-        running = wait_for("run.json", self._running, START_SECONDS)
+        running = wait_for("both ports to be healthy", self._running, START_SECONDS)
         self.collect_url, self.app_url = running["collect"], running["app"]
         for url in (self.collect_url, self.app_url):
-            wait_for(f"{url} to be healthy", lambda url=url: self._lives() and healthy(url), START_SECONDS)
+            assert healthy(url), f"{url} is not healthy:\n{self.said()}"
 
     def _lives(self) -> bool:
         assert self.process is not None
@@ -92,7 +92,9 @@ class System:
     def _running(self) -> dict[str, Any] | None:
         self._lives()
         running = self.running()
-        return running if running and self.process and running["pid"] == self.process.pid else None
+        if running is None or self.process is None or running["pid"] != self.process.pid:
+            return None
+        return running if running["ready"] else None
 
     def running(self) -> dict[str, Any] | None:
         """What run.json says."""

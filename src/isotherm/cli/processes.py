@@ -28,7 +28,10 @@ _FREE_PORTS: Final = range(20_000, 32_000)
 
 
 class Running(Struct, frozen=True):
-    """The program that runs on a data folder, as DATA/run.json says. `pids` maps role to process id."""
+    """The program that runs on a data folder, as DATA/run.json says.
+
+    `pids` maps role to process id; `ready` is set once every role has been healthy.
+    """
 
     pid: int
     version: str
@@ -36,6 +39,7 @@ class Running(Struct, frozen=True):
     app: str
     collect: str
     pids: dict[str, int] = {}
+    ready: bool = False
 
 
 def die_with_parent(parent: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 
+from msgspec.structs import replace
 from rich.console import Console
 from rich.text import Text
 
@@ -52,11 +53,18 @@ def command(settings: Everything | None = None) -> int:
 
 async def _supervise(settings: Settings) -> None:
     app, collect = url_of(settings.host, settings.port), url_of(settings.collect_host, settings.collect_port)
-    started = SystemClock().now_ms()
+    state = Running(os.getpid(), __version__, SystemClock().now_ms(), app, collect)
 
     def changed(pids: dict[str, int]) -> None:
-        running = Running(os.getpid(), __version__, started, app, collect, pids)
-        processes.write_running(settings.data, running)
+        nonlocal state
+        state = replace(state, pids=pids)
+        processes.write_running(settings.data, state)
+
+    def ready() -> None:
+        nonlocal state
+        state = replace(state, ready=True)
+        processes.write_running(settings.data, state)
+        banner(console, settings, app, collect)
 
     logger = set_up_logs(settings, "up")
     console = errors()
@@ -64,7 +72,7 @@ async def _supervise(settings: Settings) -> None:
     changed({})
     roles = [Role("collect", ("collect",), f"{collect}/v1/healthz"), Role("app", ("app",), f"{app}/v1/healthz")]
     environment = processes.environment_without_settings() | processes.environment(settings)
-    await Supervisor(roles, environment, logger, changed).run(lambda: banner(console, settings, app, collect))
+    await Supervisor(roles, environment, logger, changed).run(ready)
     console.print("stopped: everything that was acknowledged is on disk")
 
 

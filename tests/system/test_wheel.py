@@ -1,0 +1,92 @@
+"""The wheel in an empty environment: install, start, post an event, read the map, stop."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import pytest
+from system_helpers import environment, wait_for
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    (built,) = out.glob("isotherm-*.whl")
+    return built
+
+
+def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
+    package = ROOT / "src" / "isotherm"
+    wanted = {
+        str(path.relative_to(ROOT / "src"))
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    assert wanted <= held
+    assert any(name.endswith(".sql") for name in held)
+    assert any(name.endswith("LICENSE") for name in held)
+    assert all(name.startswith("isotherm") for name in held)
+
+
+def test_installed_in_an_empty_environment_it_runs(wheel: Path, tmp_path: Path) -> None:
+    bin_folder = tmp_path / "env" / "bin"
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
+    install = [str(bin_folder / "pip"), "install", "--quiet", "--disable-pip-version-check", str(wheel)]
+    installed = subprocess.run(install, capture_output=True, text=True)
+    assert installed.returncode == 0, installed.stderr[-3000:]
+    log = tmp_path / "stderr"
+    arguments = ["up", "--data", "data", "--port", "0", "--collect-port", "0"]
+    settings = environment(land_flush_seconds=0.5, retile_min_seconds=0.5) | {"PATH": os.defpath}
+    with log.open("wb") as said:
+        program = subprocess.Popen([str(bin_folder / "isotherm"), *arguments], cwd=tmp_path, env=settings, stderr=said)
+    try:
+        running = wait_for("the start", lambda: ready(program, tmp_path / "data", log), 180)
+        now = int(time.time() * 1000)
+        event = {"event_time": now, "event_type": "mousemove", "x_norm": 0.29, "y_norm": 1.0}
+        body = json.dumps({"client_id": "shop", "screen_id": "home", "events": [event]}).encode()
+        request = Request(f"{running['collect']}/events/batch", body, {"content-type": "application/json"})
+        with urlopen(request, timeout=30) as response:
+            assert json.load(response)["accepted"] == 1
+        hour = now - now % 3_600_000
+        url = f"{running['app']}/v1/heatmap?client_id=shop&screen_id=home&from={hour}&to={hour + 3_600_000}"
+        cells = wait_for("the map", lambda: cells_of(url), 120)
+        assert cells == [{"cell_x": 28, "cell_y": 199, "count": 1}]
+    finally:
+        program.send_signal(signal.SIGTERM)
+        code = program.wait(timeout=90)
+    assert code == 0, log.read_text()
+
+
+def ready(program: "subprocess.Popen[bytes]", data: Path, log: Path) -> dict[str, str] | None:
+    assert program.poll() is None, log.read_text()
+    try:
+        running = json.loads((data / "run.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return running if running["ready"] else None
+
+
+def cells_of(url: str) -> list[dict[str, int]] | None:
+    try:
+        with urlopen(url, timeout=30) as response:
+            return json.load(response)["cells"] or None
+    except URLError as error:
+        getattr(error, "close", lambda: None)()
+        return None
