@@ -63,6 +63,7 @@ class RunningCollector:
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.output = data.with_name(data.name + ".out")
+        self._client = httpx.Client(timeout=30)
 
     @property
     def url(self) -> str:
@@ -109,6 +110,8 @@ class RunningCollector:
 
     def stop(self) -> int:
         assert self.process is not None
+        self._client.close()
+        self._client = httpx.Client(timeout=30)
         if self.process.poll() is None:
             self.process.terminate()
         return self.process.wait(DEADLINE_S)
@@ -116,7 +119,7 @@ class RunningCollector:
     def post(self, body: Any, **options: Any) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"content-type": "application/json"} | options.pop("headers", {})
-        return httpx.post(f"{self.url}/events/batch", content=content, headers=headers, timeout=30, **options)
+        return self._client.post(f"{self.url}/events/batch", content=content, headers=headers, **options)
 
     def envelopes(self) -> list[Envelope]:
         """Everything on the log. Only while no collector runs."""

@@ -4,7 +4,7 @@ import asyncio
 from time import monotonic
 from typing import Any, Final
 
-from granian.rsgi import ProtocolError  # pyright: ignore[reportPrivateImportUsage]
+from granian.rsgi import ProtocolClosed, ProtocolError  # pyright: ignore[reportPrivateImportUsage]
 
 from isotherm.collect.decode import too_large
 from isotherm.errors import Backpressure, Problem
@@ -118,7 +118,7 @@ async def _read_whole(proto: Any, length: int, lease: Lease) -> bytes:
     lease.grow(length)
     try:
         body: bytes = await proto()
-    except ProtocolError:
+    except (ProtocolClosed, ProtocolError):
         raise Disconnected from None
     if len(body) != length:
         raise Disconnected
