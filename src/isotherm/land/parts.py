@@ -47,7 +47,7 @@ def split(table: pa.Table, imported: Mask) -> Iterator[Part]:
     key = group * len(screens) + screen_rank
     if np.any(key[1:] < key[:-1]):
         order = np.argsort(key, kind="stable")
-        table, imported, group = table.take(pa.array(order)), imported[order], group[order]
+        table, imported, group = _take(table, order), imported[order], group[order]
     edges = [0, *(np.flatnonzero(group[1:] != group[:-1]) + 1).tolist(), len(group)]
     for start, end in pairwise(edges):
         client, hour = divmod(int(group[start]), span)
@@ -58,7 +58,14 @@ def split(table: pa.Table, imported: Mask) -> Iterator[Part]:
 def in_order(table: pa.Table) -> pa.Table:
     """The rows of one client and hour, sorted by SORT_ORDER."""
     keys = [ranks(table, name)[1] if name == "screen_id" else int64(table, name) for name in reversed(SORT_ORDER)]
-    return table.take(pa.array(np.lexsort(keys)))
+    return _take(table, np.lexsort(keys))
+
+
+def _take(table: pa.Table, order: npt.NDArray[np.intp]) -> pa.Table:
+    indices = pa.array(order)
+    # Most columns of most batches hold nulls only: those look the same in any order.
+    columns = [c if c.null_count == len(c) else c.take(indices) for c in table.itercolumns()]
+    return pa.table(columns, schema=table.schema)
 
 
 def ranks(table: pa.Table, name: str) -> tuple[list[str], Ints]:
