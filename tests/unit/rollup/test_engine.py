@@ -137,3 +137,26 @@ def test_no_map_is_split_when_the_files_take_several_queries(world: Any, monkeyp
     world.land(rows, files=3)
     world.run_all()
     world.check()
+
+
+@pytest.mark.parametrize("lake_format", ["parquet", "jsonl"])
+@pytest.mark.parametrize("own", [1, 400, 2_100])
+def test_large_clients_and_types_are_counted_on_their_own(
+    make_world: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, lake_format: str, own: int
+) -> None:
+    monkeypatch.setattr(clickhouse, "ROWS_FOR_OWN_QUERY", own)
+    world = make_world(lake_format=lake_format)
+    rng = np.random.default_rng(4)
+    rows = [
+        ("c" if i % 7 else "d", f"s{i % 3}", "click" if i % 5 == 0 else "mousemove", world.hour + i, float(x), float(y))
+        for i, (x, y) in enumerate(rng.random((5_000, 2)))
+    ]
+    world.land([*rows, ("c", "s0", "view", world.hour, None, None), ("e", "s0", "click", world.hour, 1.0, 0.0)], 2)
+    world.run_all()
+    world.check()
+    newest = {key: max(r[3] for r in world.landed if r[:3] == key) for key in {r[:3] for r in world.landed}}
+    stored = world.olap.query(
+        "SELECT client_id, screen_id, event_type, toUnixTimestamp64Milli(last_event) AS t FROM maps FINAL"
+        " WHERE level = 'week'"
+    ).to_pylist()
+    assert {(r["client_id"], r["screen_id"], r["event_type"]): r["t"] for r in stored} == newest

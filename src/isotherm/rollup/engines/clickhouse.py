@@ -23,6 +23,9 @@ from isotherm.store.olap import Olap, Params
 
 FILES_PER_QUERY: Final = 4_000
 ROWS_PER_SPARSE_QUERY: Final = 8_000_000
+ROWS_FOR_OWN_QUERY: Final = 1_000_000
+"""A client, and an event type of it, with this many rows is counted by a query that groups by screen alone: a
+single dictionary-encoded key is grouped by its codes, which halves the work of three keys."""
 DENSE_MEMORY: Final = GIB
 """Limit of one dense query; its result is inserted in blocks within it."""
 DENSE_MAPS: Final = 1_000
@@ -84,10 +87,27 @@ class ClickHouseEngine:
                 self._olap.command(head + _sparse(source, "1"), params)
                 continue
             try:
-                limit = f" SETTINGS max_memory_usage = {self._dense_memory}"
-                self._olap.command(head + _dense(source, "1") + limit, params)
+                for query, values in self._dense_queries(source, part):
+                    limit = f" SETTINGS max_memory_usage = {self._dense_memory}"
+                    self._olap.command(head + query + limit, params | values)
             except Backpressure:
                 self._tile_mixed(source, head, params)
+
+    def _dense_queries(self, source: _Source, files: Sequence[RawFile]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The dense queries that count all maps of the source, with their parameters."""
+        client_id = files[0].client_id
+        if source.rows < ROWS_FOR_OWN_QUERY or any(file.client_id != client_id for file in files):
+            yield _dense(source, "1"), {}
+            return
+        kinds = self._olap.query(
+            f"SELECT event_type, count() AS n FROM {source.table} GROUP BY event_type ORDER BY n DESC", profile="write"
+        ).to_pylist()
+        large = [row["event_type"] for row in kinds if row["n"] >= ROWS_FOR_OWN_QUERY]
+        for kind in large:
+            where = "1" if len(kinds) == 1 else "event_type = {kind:String}"
+            yield _dense_of_screens(source, where), {"client": client_id, "kind": kind}
+        if len(large) < len(kinds):
+            yield _dense(source, "event_type NOT IN {large:Array(String)}"), {"large": large}
 
     def _tile_mixed(self, source: _Source, head: str, params: Params) -> None:
         sizes = f"SELECT {_KEYS}, countIf({_CELL} < {CELLS}) AS n FROM {source.table} GROUP BY {_KEYS}"
@@ -154,10 +174,10 @@ def _insert_head(bucket: Bucket, version: int) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _row(segment: str, tiled: str) -> str:
+def _row(segment: str, tiled: str, client: str = "client_id", kind: str = "event_type") -> str:
     """The stored columns, in the order of `_COLUMNS`, over an inner query that names its results."""
     return (
-        f"SELECT client_id, screen_id, event_type, {segment}, {{level:String}}, toDateTime({{start:DateTime}}, 'UTC'),"
+        f"SELECT {client}, screen_id, {kind}, {segment}, {{level:String}}, toDateTime({{start:DateTime}}, 'UTC'),"
         f" {{version:UInt64}}, {GRID_W}, {GRID_H}, stored_cells, stored_counts, n_events, {tiled}, latest FROM "
     )
 
@@ -169,6 +189,16 @@ def _dense(source: _Source, where: str) -> str:
         f" FROM {source.table} WHERE {where} GROUP BY {_KEYS}"
     )
     return _row("''", "arraySum(stored_counts)") + f"({inner})"
+
+
+def _dense_of_screens(source: _Source, where: str) -> str:
+    """`_dense` for one client and event type, both given as parameters."""
+    inner = (
+        f"SELECT screen_id, count() AS n_events, {source.time} AS latest,"
+        f" countResample(0, {CELLS}, 1)({_CELL}) AS all_counts, {_DENSE_STORED}"
+        f" FROM {source.table} WHERE {where} GROUP BY screen_id"
+    )
+    return _row("''", "arraySum(stored_counts)", "{client:String}", "{kind:String}") + f"({inner})"
 
 
 def _sparse(source: _Source, where: str) -> str:
@@ -218,6 +248,9 @@ def _portions(files: Sequence[RawFile]) -> Iterator[list[RawFile]]:
     ordered = sorted(files, key=lambda file: (file.client_id, file.path))
     for _, group in groupby(ordered, key=lambda file: file.client_id):
         mine = list(group)
+        if sum(file.rows for file in mine) >= ROWS_FOR_OWN_QUERY:
+            yield mine
+            continue
         if part and len(part) + len(mine) > FILES_PER_QUERY:
             yield part
             part = []
