@@ -163,7 +163,7 @@ def test_every_event_while_processes_are_killed(system: System, recording: Recor
 
 def test_recount_agrees_with_hand_counted_weeks() -> None:
     """The oracle's own edges: weeks start on Monday, the last instant of Sunday belongs to the week before."""
-    times = pd.to_datetime(["2026-02-01T23:59:59.999Z", "2026-02-02T00:00:00Z"])
+    times = pd.to_datetime(["2026-02-01T23:59:59.999Z", "2026-02-02T00:00:00.000Z"])
     events = pd.DataFrame({"client_id": "a", "screen_id": "b", "event_type": "c", "event_time": times, "cell": [1, 2]})
     starts = sorted(str(key[3].date()) for key in Recording(events).maps("week"))
     assert starts == ["2026-01-26", "2026-02-02"]
