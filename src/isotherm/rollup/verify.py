@@ -210,12 +210,23 @@ def verify(
     verifier: Verifier, client_ids: Sequence[str] | None = None, start: int | None = None, end: int | None = None
 ) -> Iterator[Verdict]:
     """Compare the published buckets of these clients (None: all) that lie in [start, end) with the raw events."""
-    with reading(verifier.database) as connection:
-        wanted = sa.select(buckets.c.client_id, sa.func.min(buckets.c.start), sa.func.max(buckets.c.start))
-        found = connection.execute(wanted.group_by(buckets.c.client_id).order_by(buckets.c.client_id)).all()
-        landed = connection.execute(sa.select(sa.func.max(files.c.hour))).scalar_one()
-    for client_id, first, last in found:
+    for client_id, (first, last) in sorted(_spans(verifier.database).items()):
         if client_ids is None or client_id in client_ids:
             low = floor(Level.WEEK, first) if start is None else start
-            high = floor(Level.WEEK, max(last, landed or 0)) + WEEK_MS if end is None else end
+            high = floor(Level.WEEK, last) + WEEK_MS if end is None else end
             yield from verifier.client(client_id, low, high)
+
+
+def _spans(database: Database) -> dict[str, tuple[int, int]]:
+    """First and last start, per client, of what was published or landed."""
+    spans: dict[str, tuple[int, int]] = {}
+    with reading(database) as connection:
+        for client, moment, rows in (
+            (buckets.c.client_id, buckets.c.start, sa.true()),
+            (files.c.client_id, files.c.hour, files.c.state == "listed"),
+        ):
+            found = sa.select(client, sa.func.min(moment), sa.func.max(moment)).where(rows).group_by(client)
+            for client_id, first, last in connection.execute(found):
+                known = spans.get(client_id, (first, last))
+                spans[client_id] = (min(known[0], first), max(known[1], last))
+    return spans

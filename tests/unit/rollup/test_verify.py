@@ -92,6 +92,13 @@ def test_raw_that_was_never_published_is_found(world: Any) -> None:
     assert "nothing was published" in wrong[0].detail
 
 
+def test_a_client_that_was_never_published_is_found(world: Any) -> None:
+    world.land([("a", "/", "click", world.hour, 0.5, 0.5)])
+    with writing(world.database) as connection:
+        connection.execute(sa.delete(tables.dirty))
+    assert {(v.bucket.level, v.finding) for v in check(world)} == {(level, Finding.DIFFERENT) for level in Level}
+
+
 def test_a_dirty_bucket_is_said_to_be_dirty_not_wrong(world: Any) -> None:
     fill(world)
     world.land([("a", "/new", "click", world.hour, 0.5, 0.5)])
