@@ -89,7 +89,7 @@ def test_from_file_to_exported_map(system: System, tmp_path: Path, rows: list[di
     start, end = span(rows)
     asked = ("--client", "shop", "--screen", "a b/é", "--from", start, "--to", end)
     for ending, read in (
-        ("parquet", lambda p: pq.read_table(p)),
+        ("parquet", pq.read_table),
         ("arrow", lambda p: pa.ipc.open_stream(p.read_bytes()).read_all()),
     ):
         out = tmp_path / f"map.{ending}"

@@ -40,6 +40,9 @@ Examples:
 in the data folder, in this order; `isotherm config` shows them.
 """
 
+_STANDARD: Final = {"import": "/dev/stdin", "export": "/dev/stdout"}
+"""What `-` stands for; the parser would take a lone hyphen for an option."""
+
 COMMANDS: Final[tuple[tuple[str, Group, str], ...]] = (
     ("up", _RUN, "Start everything in one process group: collector and app."),
     ("demo", _RUN, "Start everything, feed it made-up visitors, show a map."),
@@ -61,8 +64,8 @@ COMMANDS: Final[tuple[tuple[str, Group, str], ...]] = (
 
 
 def module_of(name: str) -> str:
-    """Import path of a command's module; `import` is a keyword of Python, so its module is `import_`."""
-    return f"isotherm.cli.{'import_' if name == 'import' else name}"
+    """Import path of a command's module; `import` is a keyword, and `app` is this module's own."""
+    return f"isotherm.cli.{name}{'_' if name in ('import', 'app') else ''}"
 
 
 def make_app(*, summaries: bool) -> App:
@@ -84,7 +87,7 @@ def make_app(*, summaries: bool) -> App:
         target = f"{module_of(name)}:{'app' if name == 'lake' else 'command'}"
         own = {} if name == "lake" else {"help_epilogue": ""}
         made.command(target, name=name, group=group, sort_key=place, help=summary if summaries else None, **own)
-    made.command("isotherm.cli.app:command", name="app", show=False, help_epilogue="")
+    made.command(f"{module_of('app')}:command", name="app", show=False, help_epilogue="")
     return made
 
 
@@ -98,6 +101,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     named = bool(given) and given[0] in (*names, "app")
     if given and not named and not given[0].startswith("-"):
         return _unknown(given[0], names)
+    if given and given[0] in _STANDARD:
+        given = [_STANDARD[given[0]] if argument == "-" else argument for argument in given]
     program = app if named else make_app(summaries=True)
     try:
         result = program(given, exit_on_error=False, print_error=False, result_action="return_value")

@@ -50,6 +50,7 @@ def command(
     `isotherm export --client shop --screen /home --from 2026-02-01 --to 2026-02-08 --level day > days.csv`
     """
     chosen = (settings or Serving()).settings()
+    out = "-" if out == "/dev/stdout" else out
     if not client_id_ok(client):
         raise IsothermError(f"--client {client}: is not a client id ([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})")
     if not screen_id_ok(screen):

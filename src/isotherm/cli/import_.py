@@ -76,7 +76,7 @@ def command(
 @contextmanager
 def _opened(name: str) -> Generator[tuple[Path, IO[bytes]]]:
     """The file, and where it is. Standard input is kept in a temporary file first: ids need all of its content."""
-    if name != "-":
+    if name not in ("-", "/dev/stdin"):
         path = Path(name)
         if not path.is_file():
             raise IsothermError(f"{name}: no such file")
@@ -92,7 +92,7 @@ def _opened(name: str) -> Generator[tuple[Path, IO[bytes]]]:
 
 def _named(name: str, format: str | None, head: bytes) -> str:  # noqa: A002
     """A name whose ending tells the format, gzip by the first bytes."""
-    base = f"x.{format}" if format else "x.jsonl" if name == "-" else name.lower().removesuffix(".gz")
+    base = f"x.{format}" if format else "x.jsonl" if name in ("-", "/dev/stdin") else name.lower().removesuffix(".gz")
     return base + (".gz" if head.startswith(b"\x1f\x8b") else "")
 
 

@@ -1,6 +1,6 @@
 """`isotherm serve`: the query API alone."""
 
-from isotherm.cli.app import run_app
+from isotherm.cli.app_ import run_app
 from isotherm.cli.options import Serving
 from isotherm.cli.processes import refuse_beside_up
 
