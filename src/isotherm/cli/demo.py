@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from isotherm.cli import feed, picture
-from isotherm.clock import HOUR_MS, SystemClock, iso
+from isotherm.clock import HOUR_MS, SystemClock
 from isotherm.errors import IsothermError
 from isotherm.events import hour_of
 
@@ -117,7 +117,8 @@ def _map_url(app: str, now_ms: int) -> str:
 def _show(console: Console, app: str, now_ms: int, events: int, program: "subprocess.Popen[bytes]") -> None:
     def idle() -> bool:
         status = _get(f"{app}/v1/status")
-        return status is not None and status["idle"]
+        # Days and weeks that still run are summed now and then; until then reads take their hours.
+        return status is not None and not status["lander"]["lag"] and not status["dirty"]["hour"]
 
     with console.status(f"landing and tiling {events:,} events ..."):
         _wait("the tiles", TILED_SECONDS, program, idle)
@@ -135,8 +136,8 @@ def _show(console: Console, app: str, now_ms: int, events: int, program: "subpro
     else:
         print(picture.in_characters(heat))
     console.print(
-        f"shop/home, mouse moves from {iso(answer['from'])} on: [bold]{int(grid.sum()):,}[/] events, "
-        f"hottest cell {int(grid.max()):,}",
+        f"shop/home, mouse moves since {answer['from']}: [bold]{answer['total']:,}[/] events, "
+        f"hottest cell {answer['max']:,}",
         highlight=False,
     )
     console.print("\nthe same numbers:", highlight=False)
