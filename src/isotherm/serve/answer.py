@@ -52,7 +52,7 @@ def listing(request: AnyRequest, name: str, rows: pa.Table, members: Mapping[str
     def build(form: Form) -> bytes:
         if form == "arrow":
             return arrow_stream(rows, members)
-        return msgspec.json.encode({**members, name: rows.to_pylist()})
+        return msgspec.json.encode({**members, name: rows.to_pylist(maps_as_pydicts="strict")})
 
     return answer(request, build)
 

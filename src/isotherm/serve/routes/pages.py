@@ -1,5 +1,6 @@
 """The OpenAPI document, and a page that shows it without asking any other host."""
 
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -11,9 +12,9 @@ from isotherm.serve.deps import NamedDocument
 
 _FOLDER: Final = files("isotherm.serve") / "docs"
 _FILES: Final = {
-    "/docs": ("index.html", "text/html; charset=utf-8"),
-    "/docs/docs.css": ("docs.css", "text/css; charset=utf-8"),
-    "/docs/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
+    "/docs": ("index.html", "text/html"),
+    "/docs/docs.css": ("docs.css", "text/css"),
+    "/docs/docs.js": ("docs.js", "text/javascript"),
 }
 
 
@@ -23,9 +24,14 @@ def openapi(request: Request[Any, Any, Any], document: NamedDocument) -> Respons
     return answer(request, lambda _: msgspec.json.encode(document))
 
 
-@get(list(_FILES), sync_to_thread=True, include_in_schema=False)
+@get(list(_FILES), sync_to_thread=False, include_in_schema=False)
 def docs(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The documentation page and its two files."""
     name, media_type = _FILES[request.url.path.rstrip("/")]
     headers = {"cache-control": "no-cache"}
-    return Response((_FOLDER / name).read_bytes(), media_type=media_type, headers=headers)
+    return Response(_content(name), media_type=media_type, headers=headers)
+
+
+@cache
+def _content(name: str) -> bytes:
+    return (_FOLDER / name).read_bytes()

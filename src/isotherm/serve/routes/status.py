@@ -17,6 +17,8 @@ from isotherm.store.db import reading
 from isotherm.store.tables import buckets, dirty, files
 
 _NO_STORE: Final = {"cache-control": "no-store"}
+_EXPOSITION: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
+"""Litestar adds the charset to text itself."""
 
 
 @get("/v1/status", sync_to_thread=True, tags=["operation"], summary="State of the whole program")
@@ -79,4 +81,4 @@ def healthz(deps: InDeps) -> Response[bytes]:
 @get("/metrics", sync_to_thread=True, tags=["operation"], summary="Prometheus metrics")
 def prometheus() -> Response[bytes]:
     """Metrics of this process in the Prometheus text format."""
-    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST, headers=_NO_STORE)
+    return Response(metrics.render(), media_type=_EXPOSITION, headers=_NO_STORE)

@@ -1,0 +1,49 @@
+"""schemathesis over the OpenAPI document: no request makes a 5xx or an answer that is not documented."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+
+from isotherm.serve.app import openapi_document
+
+DOCUMENT = schemathesis.openapi.from_dict(openapi_document())
+METHODS = frozenset({"get", "post"})
+
+
+def job(**_: Any) -> Iterator[dict[str, Any]]:
+    yield {"done": 1, "total": 1}
+
+
+@pytest.fixture(scope="module")
+def statuses() -> dict[str, set[str]]:
+    paths = openapi_document()["paths"]
+    return {f"{method} {path}": set(one["responses"]) for path, at in paths.items() for method, one in at.items()}
+
+
+@pytest.mark.slow
+@DOCUMENT.parametrize()
+@settings(
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    database=None,
+)
+def test_any_request_gets_a_documented_answer(case: Any, world: Any, statuses: dict[str, set[str]]) -> None:
+    with world.client(backfill=job, verify=job) as api:
+        given = case.as_transport_kwargs(base_url="http://127.0.0.1")
+        named = {name: given[name] for name in ("params", "json", "headers", "cookies") if given.get(name)}
+        if "data" in given and given["data"] is not None:
+            named["content"] = given["data"]
+        headers = {str(name): str(value) for name, value in (named.pop("headers", None) or {}).items()}
+        sent = {name: value.encode("utf-8", "surrogatepass") for name, value in headers.items()}
+        answer = api.request(case.method, given["url"], headers=sent, **named)
+    assert answer.status_code < 500, answer.text
+    assert str(answer.status_code) in statuses[f"{case.method.lower()} {case.path}"], answer.text
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
