@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Container
-from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -185,18 +184,7 @@ class System:
     def idle(self) -> bool:
         """Whether nothing waits but the sums of the day and week that still run: reads take their parts instead."""
         status = fetch(f"{self.app_url}/v1/status")
-        if status is None:
-            return False
-        now = datetime.now(UTC)
-        today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        monday = today - timedelta(days=today.weekday())
-        until = status["scheduler"]["tiled_until"]
-        return (
-            status["lander"]["lag"] == 0
-            and status["dirty"]["hour"] == 0
-            and until["day"] >= today.timestamp() * 1000
-            and until["week"] >= monday.timestamp() * 1000
-        )
+        return status is not None and status["idle"]
 
     def run(self, *arguments: str, **more: Any) -> "subprocess.CompletedProcess[str]":
         """Run a command on this data folder, with the system's settings."""

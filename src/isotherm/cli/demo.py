@@ -117,8 +117,7 @@ def _map_url(app: str, now_ms: int) -> str:
 def _show(console: Console, app: str, now_ms: int, events: int, program: "subprocess.Popen[bytes]") -> None:
     def idle() -> bool:
         status = _get(f"{app}/v1/status")
-        # Days and weeks that still run are summed now and then; until then reads take their hours.
-        return status is not None and not status["lander"]["lag"] and not status["dirty"]["hour"]
+        return status is not None and status["idle"]
 
     with console.status(f"landing and tiling {events:,} events ..."):
         _wait("the tiles", TILED_SECONDS, program, idle)

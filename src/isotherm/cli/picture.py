@@ -19,19 +19,20 @@ def shrink(counts: npt.NDArray[np.int64], rows: int, columns: int) -> npt.NDArra
     return np.log1p(summed) / peak if peak else np.zeros((rows, columns))
 
 
-def _colour(value: float) -> str:
+def colour(value: float) -> str:
+    """The colour of a value in [0, 1], as #rrggbb."""
     place = value * (len(_ANCHORS) - 1)
     low = min(int(place), len(_ANCHORS) - 2)
     red, green, blue = _ANCHORS[low] + (_ANCHORS[low + 1] - _ANCHORS[low]) * (place - low)
     return f"#{int(red):02x}{int(green):02x}{int(blue):02x}"
 
 
-def in_colour(heat: npt.NDArray[np.float64]) -> Text:
+def incolour(heat: npt.NDArray[np.float64]) -> Text:
     """Two rows of `heat` (values in [0, 1]) per line of text."""
     text = Text()
     for upper, lower in zip(heat[0::2], heat[1::2], strict=True):
         for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
-            text.append("▀", style=f"{_colour(above)} on {_colour(below)}")
+            text.append("▀", style=f"{colour(above)} on {colour(below)}")
         text.append("\n")
     return text
 

@@ -86,10 +86,13 @@ def _say(facts: dict[str, Any], app: AppClient | None) -> None:
         out.print(f"lake     {name}: {lake['rows']:,} rows in {lake['files']:,} files, {size(lake['bytes'])} ({row})")
     if not facts.get("lake"):
         out.print("lake     empty")
-    tiles = ", ".join(f"{count:,} {level}s" for level, count in facts.get("tiles", {}).items() if count)
-    out.print(f"tiles    {tiles or 'none yet'}")
-    waiting = ", ".join(f"{count:,} {level}s" for level, count in facts.get("dirty", {}).items() if count)
-    out.print(f"waiting  {waiting or 'nothing'}{' to be tiled' if waiting else ''}")
+    tiles, waiting = _by_level(facts.get("tiles", {})), _by_level(facts.get("dirty", {}))
+    out.print(f"tiles    {f'{tiles} buckets are published' if tiles else 'none yet'}")
+    out.print(f"         {f'{waiting} buckets wait to be tiled again' if waiting else 'nothing waits'}")
+
+
+def _by_level(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {level}" for level, count in counts.items() if count)
 
 
 def _say_log(log: dict[str, Any], lander: dict[str, Any]) -> None:

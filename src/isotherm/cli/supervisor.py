@@ -181,12 +181,14 @@ class Supervisor:
             await asyncio.sleep(self.probe_seconds)
             status = await answers(role.health, self.probe_seconds)
             missed = 0 if self._alive(role, status) else missed + 1
+        if self.stopping.is_set():
+            return
         self.logger.error("does not answer, killing it", child=role.name, pid=process.pid, probes=PROBES)
         _kill(process)
 
     def _alive(self, role: Role, status: int | None) -> bool:
         """Any answer is a sign of life; 503 says that the process waits for something outside, e.g. disk space."""
-        if status != HTTPStatus.OK:
+        if status != HTTPStatus.OK and not self.stopping.is_set():
             self.logger.warning("probe failed", child=role.name, status=status or "no answer")
         return status is not None
 
