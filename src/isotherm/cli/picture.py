@@ -27,7 +27,7 @@ def colour(value: float) -> str:
     return f"#{int(red):02x}{int(green):02x}{int(blue):02x}"
 
 
-def incolour(heat: npt.NDArray[np.float64]) -> Text:
+def in_colour(heat: npt.NDArray[np.float64]) -> Text:
     """Two rows of `heat` (values in [0, 1]) per line of text."""
     text = Text()
     for upper, lower in zip(heat[0::2], heat[1::2], strict=True):
