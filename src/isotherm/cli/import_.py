@@ -65,7 +65,11 @@ def command(
         console.print(f"moving every event time by {shift_days:+,} days: what is stored differs from the recording")
     reports: list[dict[str, Any]] = []
     for name in files:
-        reports.append(_import(name, format, plan, to, patience))
+        try:
+            reports.append(_import(name, format, plan, to, patience))
+        except KeyboardInterrupt:
+            console.print(f"{name}: interrupted; import it again to send the rest, nothing is counted twice")
+            raise
         if not json:
             _say(reports[-1], plan)
     if json:
