@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, Phase, settings
 from isotherm.serve.app import openapi_document
 
 DOCUMENT = schemathesis.openapi.from_dict(openapi_document())
-METHODS = frozenset({"get", "post"})
 
 
 def job(**_: Any) -> Iterator[dict[str, Any]]:
@@ -43,7 +42,8 @@ def test_any_request_gets_a_documented_answer(case: Any, world: Any, statuses: d
         sent = {name: value.encode("utf-8", "surrogatepass") for name, value in headers.items()}
         answer = api.request(case.method, given["url"], headers=sent, **named)
     assert answer.status_code < 500, answer.text
-    assert str(answer.status_code) in statuses[f"{case.method.lower()} {case.path}"], answer.text
+    documented = statuses.get(f"{case.method.lower()} {case.path}", {"204"} if case.method == "OPTIONS" else {"405"})
+    assert str(answer.status_code) in documented, answer.text
     if answer.status_code >= 400:
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == answer.status_code
