@@ -53,18 +53,18 @@ BREAKOUTS = [
 
 
 @pytest.mark.parametrize(("path", "query"), ROUTES)
-@pytest.mark.parametrize("name", BREAKOUTS)
-def test_a_client_id_that_breaks_out_finds_nothing(api: Any, path: str, query: dict[str, str], name: str) -> None:
-    answer = api.get(path, params=query | {"client_id": name, "screen_id": "/home"})
-    assert answer.status_code in (400, 404), answer.text
-    assert "cells" not in answer.json()
+def test_a_client_id_that_breaks_out_finds_nothing(api: Any, path: str, query: dict[str, str]) -> None:
+    for name in BREAKOUTS:
+        answer = api.get(path, params=query | {"client_id": name, "screen_id": "/home"})
+        assert answer.status_code in (400, 404), (name, answer.text)
+        assert "cells" not in answer.json()
 
 
 @pytest.mark.parametrize(("path", "query"), [one for one in ROUTES if one[0] != "/v1/screens"])
-@pytest.mark.parametrize("name", BREAKOUTS)
-def test_a_screen_id_that_breaks_out_finds_nothing(api: Any, path: str, query: dict[str, str], name: str) -> None:
-    answer = api.get(path, params=query | {"client_id": "shop", "screen_id": name})
-    assert answer.status_code in (400, 404), answer.text
+def test_a_screen_id_that_breaks_out_finds_nothing(api: Any, path: str, query: dict[str, str]) -> None:
+    for name in BREAKOUTS:
+        answer = api.get(path, params=query | {"client_id": "shop", "screen_id": name})
+        assert answer.status_code in (400, 404), (name, answer.text)
 
 
 @pytest.mark.parametrize("name", [n for n in BREAKOUTS if len(n) <= 256])
