@@ -58,7 +58,7 @@ def panel(screen_id: str, answer: dict[str, Any], left: float) -> str:
         f"<image x='{left}' y='{TOP}' width='{width}' height='{height}' preserveAspectRatio='none' "
         f"style='image-rendering:pixelated' href='data:image/png;base64,{b64encode(png(answer)).decode()}'/>"
         f"<text x='{left}' y='{TOP + height + 20}' {FONT} font-size='13' fill='#e8e6f0'>{screen_id}</text>"
-        f"<text x='{left + width}' y='{TOP + height + 20}' {FONT} font-size='12' fill='#a7a3b8' text-anchor='end'>"
+        f"<text x='{left}' y='{TOP + height + 37}' {FONT} font-size='12' fill='#a7a3b8'>"
         f"{answer['total']:,} moves, hottest cell {answer['max']:,}</text>"
     )
 
@@ -79,7 +79,7 @@ def draw(app: str) -> str:
     answers = {screen_id: fetch(app, screen_id) for screen_id in SCREENS}
     first = next(iter(answers.values()))
     step = first["grid_w"] * CELL_W + GAP
-    width, height = GAP + step * len(answers), TOP + first["grid_h"] * CELL_H + 40
+    width, height = GAP + step * len(answers), TOP + first["grid_h"] * CELL_H + 56
     panels = "".join(panel(name, answer, GAP + i * step) for i, (name, answer) in enumerate(answers.items()))
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width:.0f} {height:.0f}' role='img'>"

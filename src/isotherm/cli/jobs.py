@@ -18,13 +18,14 @@ Steps = Iterator[dict[str, Any]]
 
 
 def backfill_job(parts: "Parts") -> Backfill:
-    """A backfill as steps {level, start, clients, done, total, busy}."""
+    """A backfill as steps {level, start, clients, done, total, maps, rows, busy}."""
 
     def job(*, start: int, end: int, client_id: str | None, level: Level | None) -> Steps:
         clients = None if client_id is None else [client_id]
         for step in backfill(parts.scheduler.jobs, start, end, clients, tuple(Level) if level is None else (level,)):
-            counts = {"clients": step.clients, "done": step.done, "total": step.total, "busy": step.busy}
-            yield _named(step.bucket) | counts
+            values: dict[str, Any] = msgspec.to_builtins(step)
+            del values["bucket"]
+            yield _named(step.bucket) | values
 
     return job
 

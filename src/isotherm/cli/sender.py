@@ -148,19 +148,11 @@ class Sender:
             self.accepted += answer["accepted"]
             self.rejected += answer["rejected"]
             self.duplicate += answer["duplicate"]
-            listed = Counter(str(error["reason"]) for error in errors)
-            self.reasons.update(listed)
-            if (more := answer["rejected"] - listed.total()) > 0:
-                self._count_unlisted(listed, more)
+            self.reasons.update(answer.get("reasons", {}))
             for error in errors:
                 if len(self.examples) < SHOWN:
                     text = f"{error['reason']} {error.get('field', '')}".strip()
                     self.examples.append((body.lines[error["index"]], text))
-
-    def _count_unlisted(self, listed: Counter[str], more: int) -> None:
-        """An answer lists the first 20 rejections; when they agree, so most likely do the others."""
-        reason = next(iter(listed)) if len(listed) == 1 else "not listed by the collector"
-        self.reasons[reason] += more
 
     def _fail(self, why: str) -> None:
         with self._guard:

@@ -1,7 +1,7 @@
 """From a finished request, or what stopped it, to an HTTP answer."""
 
 from math import ceil
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from isotherm.collect.cors import ANSWER_HEADERS, Headers
 from isotherm.collect.request import Request
@@ -32,8 +32,16 @@ def accepted(request: Request) -> Answer:
         | ({"detail": r.detail[:200]} if r.detail else {})
         for r in request.rejections[:MAX_ERRORS]
     ]
-    counts = {"accepted": request.accepted, "rejected": request.rejected, "duplicate": request.duplicate}
-    return Answer(202, JSON_HEADERS, encode({**counts, "errors": errors}))
+    answer: dict[str, Any] = {
+        "accepted": request.accepted,
+        "rejected": request.rejected,
+        "duplicate": request.duplicate,
+        "errors": errors,
+    }
+    if request.imported:
+        # A person reads the report of an import: there the first errors alone would not add up.
+        answer["reasons"] = request.counts.rejected
+    return Answer(202, JSON_HEADERS, encode(answer))
 
 
 def problem(error: Problem) -> Answer:

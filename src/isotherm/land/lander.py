@@ -296,7 +296,7 @@ class Lander:
         return rows
 
     def _upkeep(self) -> bool:
-        """Merging, retention and sweeping, a little at a time. True when there is more to do."""
+        """Merging, retention of the lake and of the log, and sweeping, a little at a time. True when there is more."""
         now = self._clock.now_ms()
         if now < self._upkeep_due:
             return False
@@ -304,6 +304,8 @@ class Lander:
             return True
         retention.expire_raw(self._settings, self._manifest, now)
         self._manifest.sweep(self._lake)
+        for name in self._log.expire(now):
+            _log.info("a part of the log is landed and past its retention", deleted=name)
         self._upkeep_due = now + _UPKEEP_MS
         return False
 

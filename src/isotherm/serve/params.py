@@ -60,13 +60,19 @@ EventTypes = Annotated[
 Day = Annotated[
     str,
     QueryParameter(
-        name="dt", description="The day in UTC, YYYY-MM-DD.", pattern=DATE_PATTERN, examples=[Example(value="2026-02-02")]
+        name="dt",
+        description="The day in UTC, YYYY-MM-DD.",
+        pattern=DATE_PATTERN,
+        examples=[Example(value="2026-02-02")],
     ),
 ]
 Hour = Annotated[
     str,
     QueryParameter(
-        name="hour", description="Hour of the day in UTC, 00 to 23.", pattern=HOUR_PATTERN, examples=[Example(value="10")]
+        name="hour",
+        description="Hour of the day in UTC, 00 to 23.",
+        pattern=HOUR_PATTERN,
+        examples=[Example(value="10")],
     ),
 ]
 WeekStart = Annotated[

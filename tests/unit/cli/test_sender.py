@@ -66,7 +66,11 @@ def send(url: str, count: int, patience: float = 30.0) -> Sender:
 
 def test_counts_what_the_collector_says(server: Server) -> None:
     errors = [{"index": 1, "field": "x_norm", "reason": "bad_position"}]
-    server.answer = lambda n: (202, {}, {"accepted": 1, "rejected": 1, "duplicate": 0, "errors": errors})
+    server.answer = lambda n: (
+        202,
+        {},
+        {"accepted": 1, "rejected": 1, "duplicate": 0, "errors": errors} | {"reasons": {"bad_position": 1}},
+    )
     sender = send(server.url, 20)
     assert (sender.accepted, sender.rejected, sender.answered) == (20, 20, 40)
     assert sender.reasons == {"bad_position": 20}

@@ -319,3 +319,11 @@ def test_metrics_count_events_and_time_steps(collector: RunningCollector) -> Non
     assert counted(sent) == before + 2
     for step in ("decode", "validate", "authorise", "limit", "enrich", "append", "answer"):
         assert counted(f'isotherm_collect_step_seconds_total{{step="{step}"}}') > 0
+
+
+def test_an_import_is_told_every_reason(collector: RunningCollector) -> None:
+    events = [event(x_norm=7)] * 25 + [event(event_type="No")] * 30 + [event()]
+    answer = collector.post(batch(events), params={"source": "import"}).json()
+    assert (answer["accepted"], answer["rejected"], len(answer["errors"])) == (1, 55, 20)
+    assert answer["reasons"] == {"bad_position": 25, "bad_event_type": 30}
+    assert "reasons" not in collector.post(batch(events)).json()

@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from landing import NOW, Event, Identity, World, event, record
 
-from isotherm.clock import HOUR_MS, SystemClock
+from isotherm.clock import DAY_MS, HOUR_MS, SystemClock
 from isotherm.eventlog.port import Record, Stored
 from isotherm.events import FLAG_IMPORT
 from isotherm.land import ledger, rowhash
@@ -328,3 +329,20 @@ def test_files_of_one_client_hold_no_other(world: World) -> None:
         # Not even in a dictionary, where no row refers to it.
         columns = pq.ParquetFile(path, read_dictionary=["batch_id"]).read()["batch_id"].chunk(0)
         assert not [b for b in columns.dictionary.to_pylist() if b.startswith(tuple(f"batch-of-{o}-" for o in others))]
+
+
+def test_the_log_is_given_back_when_it_is_landed_and_old(world: World) -> None:
+    world.append(*[record("a", f"b{i}", [event(NOW)]) for i in range(3)])
+    lander = world.lander()
+    lander.drain()
+    world.clock.advance((world.settings.log_retention_days + 2) * DAY_MS)
+    stop = threading.Event()
+    thread = threading.Thread(target=lander.run, args=(stop,), daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while world.log.status().tail[0] < 3:
+        assert time.monotonic() < deadline, "the log keeps what is landed and past its retention"
+    stop.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(world.identities()) == 3

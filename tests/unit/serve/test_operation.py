@@ -45,6 +45,15 @@ def test_idle_is_what_both_say(world: Any, facts: dict[str, Any], idle: bool) ->
         assert api.get("/v1/status").json()["idle"] is idle
 
 
+@pytest.mark.parametrize(("level", "weeks_ago", "idle"), [("day", 0, True), ("week", 0, True), ("week", 1, False)])
+def test_what_still_runs_does_not_keep_it_from_being_idle(world: Any, level: str, weeks_ago: int, idle: bool) -> None:
+    world.mark(level, WEEK + (1 - weeks_ago) * Level.WEEK.ms, "shop")
+    with world.client(status=dict) as api:
+        body = api.get("/v1/status").json()
+    assert body["idle"] is idle
+    assert body["dirty"][level] == 1
+
+
 def test_health(api: Any) -> None:
     answer = api.get("/v1/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
