@@ -10,6 +10,7 @@ import numpy as np
 from bench.load import bodies as load_bodies
 from bench.load import wrk
 from bench.load.result import Load
+from bench.noise import Others, wait_quiet
 from bench.processes import cpu_seconds
 from bench.sizes import Sizes
 from bench.system import System, up
@@ -48,10 +49,12 @@ def _step(folder: Path, sizes: Sizes, rate: int) -> dict[str, Any]:
     began = SystemClock().now_ms()
     load_bodies.write(load_bodies.make(sizes.bodies, sizes.events, began), lines)
     seconds = sizes.paced_seconds if rate else sizes.flood_seconds
+    wait_quiet()
     with up(folder / "data") as system:
+        others = Others(system.process.pid)
         cpu, start = cpu_seconds(system.process.pid), time.perf_counter()
         load, landing = _loaded(system, lines, sizes, seconds, rate)
-        end = time.perf_counter()
+        end, cores = time.perf_counter(), others.cores()
         system.wait_idle(DRAIN_SECONDS)
         drained = time.perf_counter()
         cpu = cpu_seconds(system.process.pid) - cpu
@@ -69,6 +72,7 @@ def _step(folder: Path, sizes: Sizes, rate: int) -> dict[str, Any]:
         "through_events_per_second": round(events / (drained - start)),
         "cpu_s_per_million": round(cpu / events * 1e6, 2),
         "events": events,
+        "others_cores": cores,
         "keeps_up": not load.refused and share >= KEEPS_UP_SHARE and idle_after <= IDLE_SECONDS,
     }
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bench.noise import Others, wait_quiet
 from bench.sizes import Sizes
 from bench.system import System, up
 from isotherm.clock import DAY_MS, HOUR_MS, SystemClock
@@ -24,6 +25,8 @@ from isotherm.store.tables import buckets as buckets_table
 CLIENT: Final = "bench"
 SCREENS: Final = 20
 CHUNK: Final = 100
+MEASURED: Final = 100
+"""Fewer requests than this are no measurement: nobody waits for a quiet machine."""
 JSON: Final = {"accept": "application/json", "accept-encoding": "identity"}
 FORMS: Final = {
     "json": JSON,
@@ -125,6 +128,9 @@ def _published(bucket: Bucket, maps: int) -> dict[str, Any]:
 def _measure(system: System, span: tuple[int, int], headers: dict[str, str], requests: int) -> dict[str, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", system.port, timeout=60)
     times, sizes = np.zeros(requests), np.zeros(requests)
+    if requests >= MEASURED:
+        wait_quiet()
+    others = Others(system.process.pid)
     try:
         for number in range(-SCREENS, requests):
             query = {"client_id": CLIENT, "screen_id": f"/page-{number % SCREENS}", "from": span[0], "to": span[1]}
@@ -139,5 +145,5 @@ def _measure(system: System, span: tuple[int, int], headers: dict[str, str], req
     finally:
         connection.close()
     p50, p95, p99 = (round(float(p), 1) for p in np.percentile(times, (50, 95, 99)))
-    buckets = len(cover(*span))
-    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "buckets": buckets, "answer_kb": round(sizes.mean() / 1e3)}
+    facts = {"buckets": len(cover(*span)), "answer_kb": round(sizes.mean() / 1e3), "others_cores": others.cores()}
+    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, **facts}

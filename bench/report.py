@@ -7,7 +7,8 @@ INTRODUCTION: Final = """# Benchmarks
 
 Written by `make bench` from [bench/results/latest.json](../bench/results/latest.json); do not edit by hand.
 `python -m bench --help` lists the parts. Every peer and floor ran in the same run, in turns, and figures are medians
-of the rounds. CPU seconds are those of the server's processes. Rates of one machine are not those of another: compare
+of the rounds in which the rest of the machine was idle (at most 0.15 cores; the least disturbed round if there was
+none). CPU seconds are those of the server's processes. Rates of one machine are not those of another: compare
 the ratios, and only within one durability class.
 """
 

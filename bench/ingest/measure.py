@@ -14,6 +14,7 @@ from bench.ingest.target import Target
 from bench.load import bodies as load_bodies
 from bench.load import threads, wrk
 from bench.load.bodies import Body
+from bench.noise import Others, quiet, wait_quiet
 from bench.processes import cpu_seconds, disk_bytes
 from bench.sizes import Sizes
 from isotherm.clock import SystemClock
@@ -35,6 +36,8 @@ def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
     found: dict[str, list[dict[str, Any]]] = {}
     for number in range(sizes.ingest_rounds):
         for name, serve in _targets(folder, bodies, settings.data, number).items():
+            if sizes.ingest_seconds > 1:
+                wait_quiet()
             with serve() as target:
                 found.setdefault(name, []).append(_round(target, lines, sizes))
             print(f"  {found[name][-1]}", flush=True)
@@ -72,6 +75,7 @@ def _targets(
 def _round(target: Target, lines: Path, sizes: Sizes) -> dict[str, Any]:
     # What the round before left in the page cache is written now, not at this one's cost.
     os.sync()
+    others = Others(target.pid)
     disk, cpu = disk_bytes(target.folder), cpu_seconds(target.pid)
     if target.url:
         load = wrk.send(
@@ -86,7 +90,7 @@ def _round(target: Target, lines: Path, sizes: Sizes) -> dict[str, Any]:
         load = threads.send(target.units, seconds=sizes.ingest_seconds)
     if not load.events:
         raise IsothermError(f"bench: {target.name} acknowledged nothing ({load})")
-    cpu = cpu_seconds(target.pid) - cpu
+    cpu, cores = cpu_seconds(target.pid) - cpu, others.cores()
     # Files that were preallocated or are still buffered show their blocks after a sync.
     os.sync()
     time.sleep(0.2)
@@ -101,6 +105,7 @@ def _round(target: Target, lines: Path, sizes: Sizes) -> dict[str, Any]:
         "disk_bytes_per_event": round((disk_bytes(target.folder) - disk) / load.events, 1),
         "refused": load.refused,
         "broken": load.broken,
+        "others_cores": cores,
     }
 
 
@@ -109,8 +114,8 @@ def _summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": first["name"],
         "durability": first["durability"],
-        **{name: round(median(r[name] for r in rounds), 3) for name in MEDIANS},
+        **{name: round(median(r[name] for r in quiet(rounds)), 3) for name in MEDIANS},
         "refused": sum(r["refused"] for r in rounds),
         "broken": sum(r["broken"] for r in rounds),
-        "rounds": [r["events_per_second"] for r in rounds],
+        "rounds": [{name: r[name] for name in ("events_per_second", "others_cores")} for r in rounds],
     }

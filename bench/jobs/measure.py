@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bench import machine
 from bench.jobs import dataset
+from bench.noise import Others, quiet, wait_quiet
 from bench.sizes import Sizes
 from isotherm.clock import HOUR_MS, SystemClock
 from isotherm.config import Settings
@@ -46,6 +47,8 @@ def _rows(sizes: Sizes, folder: Path, rows: int) -> dict[str, Any]:
         for name, runs in found.items():
             # A map that is there already would be replaced: each round starts with an empty tile store.
             shutil.rmtree(data / "olap", ignore_errors=True)
+            if rows >= 1_000_000:
+                wait_quiet()
             runs.append(_once(name, data, hour))
             print(f"  {name} {runs[-1]}", flush=True)
     hashes = {run["hash"] for runs in found.values() for run in runs}
@@ -69,12 +72,15 @@ def _land(data: Path, hour: int, rows: int, file_rows: int) -> tuple[int, int]:
 
 def _once(name: str, data: Path, hour: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.jobs.worker", name, str(data), str(hour)]
+    others = Others()
     done = subprocess.run(command, capture_output=True, text=True)
+    cores = others.cores()
     if done.returncode:
         raise IsothermError(f"bench: {name} failed: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1]) | {"others_cores": cores}
 
 
 def _median(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     figures = ("seconds", "cpu_seconds", "peak_rss_mb")
-    return {"name": name} | {key: round(median(run[key] for run in runs), 2) for key in figures}
+    found = {key: round(median(run[key] for run in quiet(runs)), 2) for key in figures}
+    return {"name": name} | found | {"rounds": [[run["seconds"], run["others_cores"]] for run in runs]}
