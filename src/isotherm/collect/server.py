@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import gc
 import json
 import logging
 import os
@@ -31,6 +32,11 @@ HEADER_TIMEOUT_MS: Final = 10_000
 DRAIN_S: Final = 20
 """A worker that has not answered its last requests by then is killed; what it acknowledged is on disk."""
 _PR_SET_PDEATHSIG: Final = 1
+SWITCH_S: Final = 0.000_5
+"""How long the event loop may keep the interpreter while the commit thread wants it; Python's default of 5 ms is as
+long as several commits."""
+COLLECT_AFTER: Final = (50_000, 50, 100)
+"""Garbage collection thresholds. Requests leave no cycles behind, and walking all objects stalls all requests."""
 
 
 def run(settings: Settings) -> None:
@@ -98,8 +104,17 @@ def build() -> Collector:
     settings = Settings(**handed["settings"])
     if not structlog.is_configured():
         _set_up_log(settings.log_level)
+    _calm_the_interpreter()
     clock = SystemClock()
     return create(settings, open_log(settings, clock), clock)
+
+
+def _calm_the_interpreter() -> None:
+    """Settings of this process for many small requests and one thread that commits them."""
+    sys.setswitchinterval(SWITCH_S)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def _set_up_log(level: str) -> None:

@@ -5,12 +5,12 @@ log byte for byte; anything else is judged field by field in judge.py.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Raw, Struct, UnsetType
 
-from isotherm.events import MAX_EVENTS, Batch, Event, Unit
+from isotherm.events import MAX_EVENTS, Batch, Event, Millis, Unit
 
 FlatAttrs = dict[str, str | int | float | bool | None] | UnsetType
 
@@ -41,8 +41,23 @@ _PositionedEvent: Final = _variant(
     gc=False,
 )
 
+_CommonEvent: Final = _variant(
+    "CommonEvent",
+    Event,
+    {
+        "attrs": (FlatAttrs, UNSET),
+        "x_norm": (Unit, NODEFAULT),
+        "y_norm": (Unit, NODEFAULT),
+        "event_time": (Millis, NODEFAULT),
+        "event_type": (Literal["mousemove", "click", "touch", "scroll"], NODEFAULT),
+    },
+    gc=False,
+)
+
 Decode = Callable[[bytes], Any]
 
+decode_common_batch: Final[Decode] = msgspec.json.Decoder(_batch_of(_CommonEvent)).decode
+"""What a browser's script sends: integer times, known types, both coordinates. Nothing is left to check per event."""
 decode_positioned_batch: Final[Decode] = msgspec.json.Decoder(_batch_of(_PositionedEvent)).decode
 """Every event has both coordinates, whatever its type: then nothing is left to check about positions."""
 decode_fast_batch: Final[Decode] = msgspec.json.Decoder(_batch_of(FastEvent)).decode

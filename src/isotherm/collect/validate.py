@@ -21,6 +21,7 @@ from isotherm.collect.request import Parsed, Rejection
 from isotherm.collect.shapes import (
     BATCH_FIELDS,
     decode_batch,
+    decode_common_batch,
     decode_fast_batch,
     decode_list,
     decode_object,
@@ -65,18 +66,30 @@ def parse(body: bytes) -> Parsed:
 def parse_fast(body: bytes) -> Parsed | None:
     """The batch when its bytes can stand on the log unchanged and no event is rejected; None otherwise."""
     try:
-        batch, positioned = _decode(body)
+        batch = _decode_checked(body)
     except (ValueError, RecursionError):
         return None
+    if batch is None or not _client_id_ok(batch.client_id) or not _screen_id_ok(batch.screen_id):
+        return None
+    return Parsed(batch, batch.events, list(map(event_times, batch.events)))
+
+
+def _decode_checked(body: bytes) -> Any:
+    """The batch when all its events are good and their times of one kind, else None.
+
+    The commonest form is tried first; a decoder that does not fit gives up at the first event.
+    """
+    try:
+        return decode_common_batch(body)
+    except ValidationError:
+        batch, positioned = _decode(body)
     events = batch.events
-    if not _client_id_ok(batch.client_id) or not _screen_id_ok(batch.screen_id):
-        return None
-    if not event_types_ok(set(map(event_types, events))):
-        return None
-    if not positioned and _lacks_position(events):
-        return None
-    times = list(map(event_times, events))
-    return Parsed(batch, events, times) if _one_kind(times) else None
+    good = (
+        event_types_ok(set(map(event_types, events)))
+        and (positioned or not _lacks_position(events))
+        and _one_kind(list(map(event_times, events)))
+    )
+    return batch if good else None
 
 
 def _decode(body: bytes) -> tuple[Any, bool]:
