@@ -37,7 +37,7 @@ def split(table: pa.Table, imported: Mask) -> Iterator[Part]:
     """Parts of a table whose rows are in log order, each sorted by SORT_ORDER."""
     if not table.num_rows:
         return
-    table = table.unify_dictionaries().combine_chunks()
+    table = _whole(table.unify_dictionaries())
     clients, client_rank = ranks(table, "client_id")
     screens, screen_rank = ranks(table, "screen_id")
     hours = int64(table, "event_time") // HOUR_MS
@@ -59,6 +59,13 @@ def in_order(table: pa.Table) -> pa.Table:
     """The rows of one client and hour, sorted by SORT_ORDER."""
     keys = [ranks(table, name)[1] if name == "screen_id" else int64(table, name) for name in reversed(SORT_ORDER)]
     return _take(table, np.lexsort(keys))
+
+
+def _whole(table: pa.Table) -> pa.Table:
+    """The table in one chunk. Columns of nulls, most of them as a rule, are made anew, which copies nothing."""
+    rows = table.num_rows
+    columns = [pa.nulls(rows, c.type) if c.null_count == rows else c.combine_chunks() for c in table.itercolumns()]
+    return pa.table(columns, schema=table.schema)
 
 
 def _take(table: pa.Table, order: npt.NDArray[np.intp]) -> pa.Table:

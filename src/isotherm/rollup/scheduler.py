@@ -31,8 +31,8 @@ from isotherm.store.db import next_version, reading, writing
 from isotherm.store.olap import Olap
 from isotherm.store.tables import dirty
 
-COST_FACTOR: Final = {Level.HOUR: 4, Level.DAY: 20, Level.WEEK: 20}
-"""A bucket rests this many times the cost of its last job: tiling one hour takes at most a fifth of the time."""
+COST_FACTOR: Final = {Level.HOUR: 10, Level.DAY: 20, Level.WEEK: 20}
+"""A bucket rests this many times the cost of its last job: tiling one hour takes at most a tenth of the time."""
 OPEN_ROLLUP_MS: Final = 5 * MINUTE_MS
 """Least rest of a day or week that still runs; its hours answer reads meanwhile."""
 IMPATIENCE_MS: Final = 30 * SECOND_MS
