@@ -1,7 +1,8 @@
 """Group commit: many requests share one fsync.
 
-One thread appends. While it waits for the disk, requests queue up; the next group is whatever waits then, so a
-quiet collector answers at once and a busy one amortises. Memory is bounded by what the app lets in.
+One thread appends, one group at a time. While it waits for the disk, requests queue up on the event loop; they are
+the next group, handed over whole. So a quiet collector answers at once, a busy one amortises, and the two threads
+meet once per group: the interpreter's lock makes every meeting dear. Memory is bounded by what the app lets in.
 """
 
 import asyncio
@@ -34,7 +35,9 @@ class GroupCommit:
     def __init__(self, log: EventLog, loop: asyncio.AbstractEventLoop) -> None:
         self._log = log
         self._loop = loop
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._pending: list[_Waiting] = []
+        self._handed = False
+        self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="isotherm-commit", daemon=True)
         self._logger = structlog.get_logger("isotherm.collect")
         self._thread.start()
@@ -46,7 +49,11 @@ class GroupCommit:
         cannot take it now.
         """
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._queue.put(_Waiting(record, known, future))
+        self._pending.append(_Waiting(record, known, future))
+        if not self._handed:
+            # Not at once: what else this turn of the loop brings belongs to the same group.
+            self._handed = True
+            self._loop.call_soon(self._hand_over)
         outcome = await future
         if isinstance(outcome, bool):
             return outcome
@@ -60,26 +67,30 @@ class GroupCommit:
 
     def close(self) -> None:
         """Append what waits and stop the thread."""
+        for start in range(0, len(self._pending), MAX_GROUP):
+            self._queue.put(self._pending[start : start + MAX_GROUP])
+        self._pending = []
         self._queue.put(None)
         self._thread.join()
 
-    def _run(self) -> None:
-        while group := self._next_group():
-            outcomes = self._append_group(group)
-            self._loop.call_soon_threadsafe(_resolve, [waiting.future for waiting in group], outcomes)
-
-    def _next_group(self) -> list[_Waiting]:
-        """All that waits now, at least one; empty when it is time to stop."""
-        group: list[_Waiting] = []
-        item = self._queue.get()
-        while item is not None:
-            group.append(item)
-            if len(group) == MAX_GROUP or self._queue.empty():
-                return group
-            item = self._queue.get_nowait()
+    def _hand_over(self) -> None:
+        """Give the thread its next group; on the event loop."""
+        group, self._pending = self._pending[:MAX_GROUP], self._pending[MAX_GROUP:]
+        self._handed = bool(group)
         if group:
-            self._queue.put(None)
-        return group
+            self._queue.put(group)
+
+    def _done(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+        """On the event loop: the next group first, so that the disk does not wait for the answers."""
+        self._hand_over()
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            if not waiting.future.done():
+                waiting.future.set_result(outcome)
+
+    def _run(self) -> None:
+        while (group := self._queue.get()) is not None:
+            outcomes = self._append_group(group)
+            self._loop.call_soon_threadsafe(self._done, group, outcomes)
 
     def _append_group(self, group: Sequence[_Waiting]) -> list[Outcome]:
         try:
@@ -105,9 +116,3 @@ class GroupCommit:
             self._logger.exception("append failed", records=len(duplicates))
             return error
         return False
-
-
-def _resolve(futures: Sequence["asyncio.Future[Outcome]"], outcomes: Sequence[Outcome]) -> None:
-    for future, outcome in zip(futures, outcomes, strict=True):
-        if not future.done():
-            future.set_result(outcome)

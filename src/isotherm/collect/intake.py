@@ -14,6 +14,9 @@ WHOLE_READ_BYTES: Final = 128 * 1024
 """A body that declares no more is read in one go and counted at once; a larger one as its bytes come in, so that a
 sender who declares much and sends little does not take the room of others."""
 
+DISCARD_BYTES: Final = 4 * 1024 * 1024
+"""How much of a body that is too large is read and thrown away, so that a sender that sends first and reads later
+gets its 413; one that declares more finds its connection closed."""
 SWEEP_S: Final = 0.5
 
 
@@ -84,11 +87,11 @@ class Intake:
     async def read(self, proto: Any, declared: str | None, lease: Lease) -> bytes:
         """The body's bytes, at most MAX_BODY_BYTES.
 
-        `declared` is the Content-Length header. Raises Problem 413 (too large; unread when it was declared so) or
-        400 (too slow), Backpressure, or Disconnected.
+        `declared` is the Content-Length header. Raises Problem 413 (too large; unread when it declares more than
+        DISCARD_BYTES) or 400 (too slow), Backpressure, or Disconnected.
         """
         length = _length(declared)
-        if length is not None and length > MAX_BODY_BYTES:
+        if length is not None and length > DISCARD_BYTES:
             raise Problem(413, too_large)
         task = asyncio.current_task()
         assert task is not None
@@ -132,10 +135,13 @@ async def _read_chunks(proto: Any, length: int | None, lease: Lease) -> bytes:
     async for chunk in proto:
         ends += not chunk
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise Problem(413, too_large)
-        lease.grow(len(chunk))
-        parts.append(chunk)
+        if size <= MAX_BODY_BYTES:
+            lease.grow(len(chunk))
+            parts.append(chunk)
+        elif size > DISCARD_BYTES:
+            break
+    if size > MAX_BODY_BYTES:
+        raise Problem(413, too_large)
     if ends > 1 or (length is not None and size != length):
         raise Disconnected
     return b"".join(parts)
