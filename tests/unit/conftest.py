@@ -13,3 +13,14 @@ def shared_olap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Olap]:
     opened = open_olap(f"chdb://{tmp_path_factory.mktemp('olap') / 'chdb'}", Settings(job_threads=2))
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def empty_olap(shared_olap: Olap) -> Olap:
+    """The shared store without maps, and without a TTL that a test's scheduler left: by the host's clock, the events
+    of other tests are long expired."""
+    shared_olap.command("TRUNCATE TABLE maps")
+    made = shared_olap.query("SELECT create_table_query AS q FROM system.tables WHERE name = 'maps'").to_pylist()
+    if " TTL " in made[0]["q"]:
+        shared_olap.command("ALTER TABLE maps REMOVE TTL")
+    return shared_olap

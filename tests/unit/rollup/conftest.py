@@ -30,9 +30,8 @@ Row = tuple[str, str, str, int, float | None, float | None]
 
 
 @pytest.fixture
-def olap(shared_olap: Olap) -> Olap:
-    shared_olap.command("TRUNCATE TABLE maps")
-    return shared_olap
+def olap(empty_olap: Olap) -> Olap:
+    return empty_olap
 
 
 @dataclass

@@ -144,14 +144,13 @@ MAPS = pa.schema(
 
 
 @pytest.fixture
-def make_world(tmp_path: Path, shared_olap: Olap) -> Iterator[Callable[..., World]]:
-    shared_olap.command("TRUNCATE TABLE maps")
+def make_world(tmp_path: Path, empty_olap: Olap) -> Iterator[Callable[..., World]]:
     engines: list[sa.Engine] = []
 
     def make(**settings: Any) -> World:
         engine = open_db(f"sqlite://{tmp_path / f'{len(engines)}.db'}")
         engines.append(engine)
-        return World(Settings(data=tmp_path, **settings), engine, shared_olap, ManualClock(NOW))
+        return World(Settings(data=tmp_path, **settings), engine, empty_olap, ManualClock(NOW))
 
     yield make
     for engine in engines:
