@@ -12,7 +12,7 @@ from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.expiry import kept_from, raw_kept_from
 from isotherm.rollup.jobs import Jobs
 from isotherm.rollup.leases import Busy
-from isotherm.store.db import next_version, reading, writing
+from isotherm.store.db import next_version, writing
 from isotherm.store.tables import buckets, files
 
 
@@ -90,12 +90,3 @@ def _hours(connection: Connection, start: int, end: int, client_ids: Sequence[st
         statement = sa.select(table.c.client_id, moment).where(condition, moment >= first, moment < last).distinct()
         found.update((row[0], row[1]) for row in connection.execute(statement))
     return found if client_ids is None else {pair for pair in found if pair[0] in set(client_ids)}
-
-
-def hours_with_raw(jobs: Jobs) -> tuple[int, int] | None:
-    """The range of hours the lake holds, as (start, end) in ms; None when it is empty."""
-    with reading(jobs.database) as connection:
-        row = connection.execute(
-            sa.select(sa.func.min(files.c.hour), sa.func.max(files.c.hour)).where(files.c.state == "listed")
-        ).one()
-    return None if row[0] is None else (row[0], row[1] + Level.HOUR.ms)
