@@ -22,9 +22,23 @@ def json_answer(counts: Counts, members: Members) -> bytes:
 
     `counts` has shape (CELLS,), index cell_y * GRID_W + cell_x.
     """
+    return _open(members) + b'"cells":[' + _json_cells(counts) + b"]}"
+
+
+def json_columns(counts: Counts, members: Members) -> bytes:
+    """A JSON object with `members`, `cell` (index of each cell that is not zero, rising) and `count`.
+
+    About a quarter of `json_answer`'s bytes, and of its time.
+    """
+    found = np.flatnonzero(counts)
+    cell, count = (msgspec.json.encode(values.tolist()) for values in (found, counts[found]))
+    return _open(members) + b'"cell":' + cell + b',"count":' + count + b"}"
+
+
+def _open(members: Members) -> bytes:
+    """A JSON object with these members to which another can be added."""
     head = msgspec.json.encode(members)
-    separator = b"," if len(head) > 2 else b""
-    return head[:-1] + separator + b'"cells":[' + _json_cells(counts) + b"]}"
+    return head[:-1] + (b"," if len(head) > 2 else b"")
 
 
 def _json_cells(counts: Counts) -> bytes:

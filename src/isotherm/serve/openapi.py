@@ -58,6 +58,9 @@ _ROUTES: Final[dict[tuple[str, str], tuple[Any, tuple[int, ...]]]] = {
     ("/v1/admin/rollup", "post"): (shapes.RollupRequest, _JOB_ERRORS),
     ("/v1/admin/verify", "post"): (shapes.VerifyRequest, _JOB_ERRORS),
 }
+_COLUMNS: Final = {shapes.HeatmapAnswer: shapes.HeatmapColumns, shapes.RangeAnswer: shapes.RangeColumns}
+"""The shape of the same answer to `cells=columns`."""
+
 _FRESHNESS: Final = {
     "isotherm-complete": "`true` when everything landed in the range is counted.",
     "isotherm-stale": "`true` when something changed after the finer tiles behind it had expired.",
@@ -83,7 +86,8 @@ def document(handlers: list[ControllerRouterHandler]) -> dict[str, Any]:
 
 
 def _components() -> dict[str, Any]:
-    kinds = [shape for shape, _ in _ROUTES.values() if shape is not None] + [shapes.ProblemAnswer]
+    kinds = [shape for shape, _ in _ROUTES.values() if shape is not None]
+    kinds += [*_COLUMNS.values(), shapes.ProblemAnswer]
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     token = {"type": "http", "scheme": "bearer", "description": "The setting `token`, when there is one."}
     return {
@@ -149,7 +153,7 @@ def _success(path: str, shape: Any, method: str) -> dict[str, Any]:
     if method == "post":
         lines = {NDJSON: {"schema": {"type": "string", "description": "One JSON object per line."}}}
         return {"description": "Progress of the job, line by line.", "content": lines}
-    content: dict[str, Any] = {JSON: {"schema": _ref(f"schemas/{shape.__name__}")}}
+    content: dict[str, Any] = {JSON: {"schema": _shape(shape)}}
     answer: dict[str, Any] = {"description": (shape.__doc__ or "").strip(), "content": content}
     if shape is shapes.HeatmapAnswer:
         content[JSON]["example"] = _CELL_EXAMPLE
@@ -162,9 +166,15 @@ def _success(path: str, shape: Any, method: str) -> dict[str, Any]:
             }
         }
         answer["headers"] = _headers({"etag": "Strong validator of this answer."})
-    if shape in (shapes.HeatmapAnswer, shapes.RangeAnswer):
+    if shape in _COLUMNS:
         answer["headers"] |= _headers(_FRESHNESS)
     return answer
+
+
+def _shape(shape: Any) -> dict[str, Any]:
+    kinds = [shape, _COLUMNS[shape]] if shape in _COLUMNS else [shape]
+    refs = [_ref(f"schemas/{kind.__name__}") for kind in kinds]
+    return refs[0] if len(refs) == 1 else {"oneOf": refs}
 
 
 def _headers(texts: dict[str, str]) -> dict[str, Any]:

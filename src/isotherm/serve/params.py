@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar.openapi.spec import Example
@@ -55,6 +55,14 @@ EventTypes = Annotated[
         name="event_type",
         description="Kind of event. Repeat it or separate kinds by commas: their counts are summed.",
         examples=[Example(value=["mousemove"])],
+    ),
+]
+Cells = Annotated[
+    Literal["objects", "columns"],
+    QueryParameter(
+        name="cells",
+        description="`objects`: `cells`, one object for each cell that is not zero. `columns`: `cell` and `count`, two "
+        "arrays of numbers, with cell = cell_y * grid_w + cell_x, rising. An Arrow answer is the same in both cases.",
     ),
 ]
 Day = Annotated[

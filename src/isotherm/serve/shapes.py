@@ -9,6 +9,15 @@ Count = Annotated[int, Meta(ge=0)]
 Instant = Annotated[str, Meta(description="RFC 3339 in UTC, with milliseconds.", examples=["2026-02-02T10:00:00.000Z"])]
 
 
+CellColumn = Annotated[
+    list[Annotated[int, Meta(ge=0, le=19_999)]],
+    Meta(description="cell_y * grid_w + cell_x of every cell that is not zero, rising."),
+]
+CountColumn = Annotated[
+    list[Annotated[int, Meta(ge=1)]], Meta(description="Events in these cells; never sampled or capped.")
+]
+
+
 class Cell(Struct):
     """One cell of the grid with its count; cells without events are left out."""
 
@@ -17,12 +26,22 @@ class Cell(Struct):
     count: Annotated[int, Meta(ge=1, description="Events in the cell; never sampled or capped.")]
 
 
-class HeatmapAnswer(Struct):
-    """The map of one bucket."""
-
+class _Heatmap(Struct):
     grid_w: Annotated[int, Meta(description="Columns of the grid.", examples=[100])]
     grid_h: Annotated[int, Meta(description="Rows of the grid.", examples=[200])]
+
+
+class HeatmapAnswer(_Heatmap):
+    """The map of one bucket."""
+
     cells: list[Cell]
+
+
+class HeatmapColumns(_Heatmap):
+    """The map of one bucket, asked for with `cells=columns`."""
+
+    cell: CellColumn
+    count: CountColumn
 
 
 class BucketName(Struct):
@@ -32,9 +51,7 @@ class BucketName(Struct):
     start: Instant
 
 
-class RangeAnswer(Struct, kw_only=True):
-    """The map of any range, and what it is made of."""
-
+class _Range(Struct, kw_only=True):
     client_id: str
     screen_id: str
     event_types: list[str]
@@ -53,7 +70,19 @@ class RangeAnswer(Struct, kw_only=True):
         Instant, Meta(description="Up to here everything landed is counted; `to` when nothing is pending.")
     ]
     buckets: list[BucketName]
+
+
+class RangeAnswer(_Range, kw_only=True):
+    """The map of any range, and what it is made of."""
+
     cells: list[Cell]
+
+
+class RangeColumns(_Range, kw_only=True):
+    """The map of any range, asked for with `cells=columns`."""
+
+    cell: CellColumn
+    count: CountColumn
 
 
 class ClientRow(Struct):

@@ -7,6 +7,7 @@ import pytest
 from isotherm.clock import DAY_MS, HOUR_MS
 
 WEEK = 1_770_595_200_000  # Monday 2026-02-09
+NEXT = WEEK + DAY_MS
 ASK = {"client_id": "shop", "screen_id": "/home"}
 
 
@@ -62,6 +63,32 @@ def test_any_range(api: Any, world: Any, kinds: tuple[str, ...], start: int, end
     assert body["event_types"] == list(kinds or ["mousemove"])
     assert (body["from"], body["to"]) == (api_time(start), api_time(end))
     assert (body["complete"], body["stale"], body["pending"], body["tiled_until"]) == (True, False, 0, api_time(end))
+
+
+@pytest.mark.parametrize("screen", ["/home", "/dense"])
+@pytest.mark.parametrize(
+    ("path", "when"), [("/heatmap/daily", {"dt": "2026-02-09"}), ("/v1/heatmap", {"from": str(WEEK), "to": str(NEXT)})]
+)
+def test_columns_hold_the_same_numbers(api: Any, world: Any, path: str, when: dict[str, str], screen: str) -> None:
+    asked = ASK | when | {"screen_id": screen}
+    objects, columns = api.get(path, params=asked), api.get(path, params=asked | {"cells": "columns"})
+    expected = world.expected("shop", screen, ("mousemove",), WEEK, NEXT)
+    body = columns.json()
+    assert body["cell"] == sorted(expected)
+    assert dict(zip(body["cell"], body["count"], strict=True)) == expected == cells(objects.json())
+    rest = objects.json()
+    assert rest.keys() - {"cells"} == body.keys() - {"cell", "count"}
+    assert all(body[name] == rest[name] for name in rest.keys() - {"cells"})
+    assert columns.headers["etag"] != objects.headers["etag"]
+    again = api.get(path, params=asked | {"cells": "columns"}, headers={"if-none-match": columns.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_columns_of_a_map_without_events_are_empty(api: Any) -> None:
+    asked = ASK | {"dt": "2026-02-10", "event_type": "scroll", "cells": "columns"}
+    assert api.get("/heatmap/daily", params=asked).json() == {"grid_w": 100, "grid_h": 200, "cell": [], "count": []}
+    wrong = api.get("/heatmap/daily", params=asked | {"cells": "rows"})
+    assert (wrong.status_code, wrong.json()["field"]) == (400, "cells")
 
 
 def test_kinds_by_comma_equal_kinds_repeated(api: Any) -> None:

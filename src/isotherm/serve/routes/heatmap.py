@@ -12,7 +12,7 @@ from isotherm.rollup.grid import GRID_H, GRID_W
 from isotherm.rollup.read import plan_read, sum_maps
 from isotherm.serve import known, params
 from isotherm.serve.answer import AnyRequest, answer
-from isotherm.serve.cells import Counts, arrow_stream, arrow_table, json_answer
+from isotherm.serve.cells import Counts, arrow_stream, arrow_table, json_answer, json_columns
 from isotherm.serve.deps import Deps, InDeps
 from isotherm.serve.negotiate import Form
 from isotherm.serve.params import DEFAULT_EVENT_TYPE
@@ -35,6 +35,7 @@ class _Map:
     stale: bool
     pending: int
     tiled_until: int
+    columns: bool
 
     @property
     def complete(self) -> bool:
@@ -42,7 +43,7 @@ class _Map:
 
     def identity(self) -> list[Any]:
         asked = [self.client_id, self.screen_id, self.event_types, self.start, self.end]
-        return [*asked, self.versions, self.stale, self.pending, self.tiled_until]
+        return [*asked, self.versions, self.stale, self.pending, self.tiled_until, self.columns]
 
     def headers(self) -> dict[str, str]:
         return {
@@ -70,7 +71,15 @@ class _Map:
         }
 
 
-def _find(deps: Deps, client_id: str, screen_id: str, event_type: list[str] | None, start: int, end: int) -> _Map:
+def _find(
+    deps: Deps,
+    client_id: str,
+    screen_id: str,
+    event_type: list[str] | None,
+    start: int,
+    end: int,
+    cells: params.Cells,
+) -> _Map:
     """Plan the read in one snapshot. Raises Problem 404 for an unknown client and 422 for expired tiles."""
     params.client(client_id)
     params.screen(screen_id)
@@ -81,7 +90,19 @@ def _find(deps: Deps, client_id: str, screen_id: str, event_type: list[str] | No
         pending = 0 if plan.pending_from is None else known.pending_hours(connection, client_id, start, end)
         versions = known.versions(connection, client_id, plan.buckets)
     tiled_until = end if plan.pending_from is None else plan.pending_from
-    return _Map(client_id, screen_id, kinds, start, end, plan.buckets, versions, plan.stale, pending, tiled_until)
+    return _Map(
+        client_id,
+        screen_id,
+        kinds,
+        start,
+        end,
+        plan.buckets,
+        versions,
+        plan.stale,
+        pending,
+        tiled_until,
+        cells == "columns",
+    )
 
 
 def _counts(deps: Deps, found: _Map) -> Counts:
@@ -92,15 +113,15 @@ def _counts(deps: Deps, found: _Map) -> Counts:
     return counts
 
 
-def _encode(counts: Counts, members: dict[str, Any], form: Form) -> bytes:
+def _encode(counts: Counts, members: dict[str, Any], form: Form, *, columns: bool) -> bytes:
     if form == "arrow":
         return arrow_stream(arrow_table(counts), members)
-    return json_answer(counts, members)
+    return json_columns(counts, members) if columns else json_answer(counts, members)
 
 
 def _one_bucket(request: AnyRequest, deps: Deps, found: _Map) -> Response[bytes]:
     def build(form: Form) -> bytes:
-        return _encode(_counts(deps, found), _GRID, form)
+        return _encode(_counts(deps, found), _GRID, form, columns=found.columns)
 
     return answer(request, build, identity=found.identity(), headers=found.headers())
 
@@ -114,10 +135,11 @@ def hourly(
     dt: params.Day,
     hour: params.Hour,
     event_type: params.EventTypes = None,
+    cells: params.Cells = "objects",
 ) -> Response[bytes]:
     """Counts per cell of one UTC hour."""
     start = params.hour_ms(dt, hour)
-    return _one_bucket(request, deps, _find(deps, client_id, screen_id, event_type, start, start + HOUR_MS))
+    return _one_bucket(request, deps, _find(deps, client_id, screen_id, event_type, start, start + HOUR_MS, cells))
 
 
 @get("/heatmap/daily", sync_to_thread=True, tags=["maps"], summary="Map of one day")
@@ -128,10 +150,11 @@ def daily(
     screen_id: params.ScreenId,
     dt: params.Day,
     event_type: params.EventTypes = None,
+    cells: params.Cells = "objects",
 ) -> Response[bytes]:
     """Counts per cell of one UTC day."""
     start = params.day_ms(dt)
-    return _one_bucket(request, deps, _find(deps, client_id, screen_id, event_type, start, start + DAY_MS))
+    return _one_bucket(request, deps, _find(deps, client_id, screen_id, event_type, start, start + DAY_MS, cells))
 
 
 @get("/heatmap/weekly", sync_to_thread=True, tags=["maps"], summary="Map of one week")
@@ -142,10 +165,11 @@ def weekly(
     screen_id: params.ScreenId,
     week_start: params.WeekStart,
     event_type: params.EventTypes = None,
+    cells: params.Cells = "objects",
 ) -> Response[bytes]:
     """Counts per cell of one week, Monday to Sunday, UTC."""
     start = params.week_ms(week_start)
-    return _one_bucket(request, deps, _find(deps, client_id, screen_id, event_type, start, start + WEEK_MS))
+    return _one_bucket(request, deps, _find(deps, client_id, screen_id, event_type, start, start + WEEK_MS, cells))
 
 
 @get("/v1/heatmap", sync_to_thread=True, tags=["maps"], summary="Map of any range")
@@ -157,16 +181,17 @@ def any_range(
     start: params.From,
     end: params.To,
     event_type: params.EventTypes = None,
+    cells: params.Cells = "objects",
 ) -> Response[bytes]:
     """Counts per cell of any range of whole hours, from the fewest tiles that cover it.
 
     A range that needs hours or days whose tiles have expired is 422 and names the nearest range that works.
     """
     first, last = params.span(start, end)
-    found = _find(deps, client_id, screen_id, event_type, first, last)
+    found = _find(deps, client_id, screen_id, event_type, first, last, cells)
 
     def build(form: Form) -> bytes:
         counts = _counts(deps, found)
-        return _encode(counts, found.members(counts), form)
+        return _encode(counts, found.members(counts), form, columns=found.columns)
 
     return answer(request, build, identity=found.identity(), headers=found.headers())

@@ -365,6 +365,26 @@ export interface components {
             grid_w: number;
         };
         /**
+         * HeatmapColumns
+         * @description The map of one bucket, asked for with `cells=columns`.
+         */
+        HeatmapColumns: {
+            /** @description cell_y * grid_w + cell_x of every cell that is not zero, rising. */
+            cell: number[];
+            /** @description Events in these cells; never sampled or capped. */
+            count: number[];
+            /**
+             * @description Rows of the grid.
+             * @example 200
+             */
+            grid_h: number;
+            /**
+             * @description Columns of the grid.
+             * @example 100
+             */
+            grid_w: number;
+        };
+        /**
          * ProblemAnswer
          * @description An error (RFC 9457); further members depend on the error.
          */
@@ -396,6 +416,47 @@ export interface components {
             client_id: string;
             /** @description Everything landed in the range is in the counts. */
             complete: boolean;
+            event_types: string[];
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            from: string;
+            grid_h: number;
+            grid_w: number;
+            /** @description The largest count. */
+            max: number;
+            /** @description Hours of the range that wait to be tiled again. */
+            pending: number;
+            screen_id: string;
+            /** @description Something changed after the finer tiles behind it had expired; rebuild from raw. */
+            stale: boolean;
+            /**
+             * @description Up to here everything landed is counted; `to` when nothing is pending.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            tiled_until: string;
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            to: string;
+            /** @description Sum of all counts. */
+            total: number;
+        };
+        /**
+         * RangeColumns
+         * @description The map of any range, asked for with `cells=columns`.
+         */
+        RangeColumns: {
+            buckets: components["schemas"]["BucketName"][];
+            /** @description cell_y * grid_w + cell_x of every cell that is not zero, rising. */
+            cell: number[];
+            client_id: string;
+            /** @description Everything landed in the range is in the counts. */
+            complete: boolean;
+            /** @description Events in these cells; never sampled or capped. */
+            count: number[];
             event_types: string[];
             /**
              * @description RFC 3339 in UTC, with milliseconds.
@@ -640,6 +701,8 @@ export interface operations {
                 dt: string;
                 /** @description Kind of event. Repeat it or separate kinds by commas: their counts are summed. */
                 event_type?: string[];
+                /** @description `objects`: `cells`, one object for each cell that is not zero. `columns`: `cell` and `count`, two arrays of numbers, with cell = cell_y * grid_w + cell_x, rising. An Arrow answer is the same in both cases. */
+                cells?: "objects" | "columns";
             };
             header?: {
                 /** @description ETag of an answer the caller holds. */
@@ -679,7 +742,7 @@ export interface operations {
                      *       "grid_w": 100
                      *     }
                      */
-                    "application/json": components["schemas"]["HeatmapAnswer"];
+                    "application/json": components["schemas"]["HeatmapAnswer"] | components["schemas"]["HeatmapColumns"];
                     "application/vnd.apache.arrow.stream": string;
                 };
             };
@@ -713,6 +776,8 @@ export interface operations {
                 hour: string;
                 /** @description Kind of event. Repeat it or separate kinds by commas: their counts are summed. */
                 event_type?: string[];
+                /** @description `objects`: `cells`, one object for each cell that is not zero. `columns`: `cell` and `count`, two arrays of numbers, with cell = cell_y * grid_w + cell_x, rising. An Arrow answer is the same in both cases. */
+                cells?: "objects" | "columns";
             };
             header?: {
                 /** @description ETag of an answer the caller holds. */
@@ -752,7 +817,7 @@ export interface operations {
                      *       "grid_w": 100
                      *     }
                      */
-                    "application/json": components["schemas"]["HeatmapAnswer"];
+                    "application/json": components["schemas"]["HeatmapAnswer"] | components["schemas"]["HeatmapColumns"];
                     "application/vnd.apache.arrow.stream": string;
                 };
             };
@@ -784,6 +849,8 @@ export interface operations {
                 week_start: string;
                 /** @description Kind of event. Repeat it or separate kinds by commas: their counts are summed. */
                 event_type?: string[];
+                /** @description `objects`: `cells`, one object for each cell that is not zero. `columns`: `cell` and `count`, two arrays of numbers, with cell = cell_y * grid_w + cell_x, rising. An Arrow answer is the same in both cases. */
+                cells?: "objects" | "columns";
             };
             header?: {
                 /** @description ETag of an answer the caller holds. */
@@ -823,7 +890,7 @@ export interface operations {
                      *       "grid_w": 100
                      *     }
                      */
-                    "application/json": components["schemas"]["HeatmapAnswer"];
+                    "application/json": components["schemas"]["HeatmapAnswer"] | components["schemas"]["HeatmapColumns"];
                     "application/vnd.apache.arrow.stream": string;
                 };
             };
@@ -1079,6 +1146,8 @@ export interface operations {
                 to: string;
                 /** @description Kind of event. Repeat it or separate kinds by commas: their counts are summed. */
                 event_type?: string[];
+                /** @description `objects`: `cells`, one object for each cell that is not zero. `columns`: `cell` and `count`, two arrays of numbers, with cell = cell_y * grid_w + cell_x, rising. An Arrow answer is the same in both cases. */
+                cells?: "objects" | "columns";
             };
             header?: {
                 /** @description ETag of an answer the caller holds. */
@@ -1105,7 +1174,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["RangeAnswer"];
+                    "application/json": components["schemas"]["RangeAnswer"] | components["schemas"]["RangeColumns"];
                     "application/vnd.apache.arrow.stream": string;
                 };
             };
