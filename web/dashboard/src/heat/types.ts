@@ -19,12 +19,17 @@ export type Scale = "linear" | "log";
 
 export type PaletteName = "inferno" | "viridis" | "cividis" | "magma" | "classic";
 
-/** How counts become colours. `radius` is the blur in cells, 0 shows raw cells; `opacity` lies in [0, 1]. */
+/**
+ * How counts become colours. `radius` is the blur in cells (at that distance from a lone cell its colour has fallen to
+ * half of its way up the scale), 0 shows raw cells; `opacity` lies in [0, 1]; `contours` draws isotherms, thin lines
+ * of equal count at the legend's round numbers (only with a radius above 0).
+ */
 export interface HeatStyle {
   readonly palette: PaletteName;
   readonly scale: Scale;
   readonly radius: number;
   readonly opacity: number;
+  readonly contours?: boolean;
 }
 
 /** What part of the screen is seen: its centre as a fraction of the screen, and the zoom (1 fits the width). */
