@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import anyio.to_thread
 from litestar import Litestar
-from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from isotherm.serve import openapi, problems
 from isotherm.serve.deps import Deps
 from isotherm.serve.guard import Guard
+from isotherm.serve.more import More, opened, provided
 from isotherm.serve.routes import activity, admin, heatmap, listings, pages, status
 
 ROUTES: Final[list[ControllerRouterHandler]] = [
@@ -32,28 +32,28 @@ ROUTES: Final[list[ControllerRouterHandler]] = [
 PAGES: Final[list[ControllerRouterHandler]] = [pages.openapi, pages.docs]
 
 
-def create_app(deps: Deps) -> Litestar:
+_NOTHING: Final = More()
+
+
+def create_app(deps: Deps, more: More = _NOTHING) -> Litestar:
     """The application, ready for an ASGI server; it owns none of the stores it is given."""
-    document = openapi_document()
+    given = {"deps": deps, "document": openapi_document(more), **more.given}
     app = Litestar(
-        [*ROUTES, *PAGES],
-        dependencies={
-            "deps": Provide(lambda: deps, sync_to_thread=False),
-            "document": Provide(lambda: document, sync_to_thread=False),
-        },
+        [*ROUTES, *PAGES, *more.api, *more.pages],
+        dependencies={name: provided(value) for name, value in given.items()},
         exception_handlers=problems.HANDLERS,
         lifespan=[partial(_lifespan, deps)],
         openapi_config=None,
         logging_config=None,
     )
     # Around the router, not inside it: requests that match no route pass it too.
-    app.asgi_handler = Guard(app.asgi_handler, deps.settings)
+    app.asgi_handler = Guard(app.asgi_handler, deps.settings, opened(app))
     return app
 
 
-def openapi_document() -> dict[str, Any]:
+def openapi_document(more: More = _NOTHING) -> dict[str, Any]:
     """The OpenAPI 3.1 document of the API."""
-    return openapi.document(ROUTES)
+    return openapi.document([*ROUTES, *more.api], ("deps", *more.given), more.described)
 
 
 @asynccontextmanager

@@ -11,14 +11,13 @@ from urllib.parse import urlsplit
 
 from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.utils import normalize_path
 
 from isotherm import metrics
 from isotherm.config import Settings, is_loopback
 from isotherm.errors import Problem
+from isotherm.serve.more import Opened
 from isotherm.serve.problems import PROBLEM_JSON, encode
-
-OPEN_PATHS: Final = frozenset({"/v1/healthz"})
-"""Paths that need no token: probes have none."""
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -32,10 +31,11 @@ SECURITY_HEADERS: Final = {
 
 
 class Guard:
-    """An ASGI application around the router."""
+    """An ASGI application around the router; `opened` are the paths that need no token."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, opened: Opened) -> None:
         self._app = app
+        self._opened = opened
         self._token = settings.token.encode()
         self._hosts = frozenset({"localhost", settings.host.lower(), *map(str.lower, settings.allowed_hosts)})
         self._loopback_only = is_loopback(settings.host)
@@ -60,7 +60,7 @@ class Guard:
                 421,
                 f"this server does not answer as {host!r}; ask for localhost, or add the name to allowed_hosts",
             )
-        if path not in OPEN_PATHS:
+        if not self._opened.has(normalize_path(path)):
             self._check_token(headers)
         if method not in SAFE_METHODS:
             _check_origin(headers, host)

@@ -1,15 +1,16 @@
 """The OpenAPI 3.1 document: Litestar describes parameters and bodies, this file what all answers share."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from litestar import Litestar
-from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
 from isotherm import __version__
 from isotherm.serve import shapes
+from isotherm.serve.more import provided
 from isotherm.serve.negotiate import ARROW, JSON
 from isotherm.serve.problems import PROBLEM_JSON
 from isotherm.serve.routes.admin import NDJSON
@@ -70,23 +71,30 @@ _FRESHNESS: Final = {
 _CELL_EXAMPLE: Final = {"grid_w": 100, "grid_h": 200, "cells": [{"cell_x": 49, "cell_y": 12, "count": 3071}]}
 
 
-def document(handlers: list[ControllerRouterHandler]) -> dict[str, Any]:
-    """The document for these route handlers."""
+Described = Mapping[tuple[str, str], tuple[Any, tuple[int, ...]]]
+"""By path and method: the answer's shape, or the media type of an answer that is a file; and its error statuses."""
+
+
+def document(
+    handlers: Sequence[ControllerRouterHandler], given: Iterable[str] = ("deps",), more: Described | None = None
+) -> dict[str, Any]:
+    """The document for these route handlers, which ask for the dependencies `given`; `more` describes added ones."""
+    described = {**_ROUTES, **(more or {})}
     config = OpenAPIConfig(title="Isotherm", version=__version__, description=DESCRIPTION, use_handler_docstrings=True)
     found: dict[str, Any] = Litestar(
-        handlers, openapi_config=config, dependencies={"deps": Provide(lambda: None, sync_to_thread=False)}
+        handlers, openapi_config=config, dependencies={name: provided(None) for name in given}
     ).openapi_schema.to_schema()
     found["tags"] = TAGS
-    found["components"] = _components()
+    found["components"] = _components(described)
     found["security"] = [{}, {"token": []}]
     for path, methods in found["paths"].items():
         for method, operation in methods.items():
-            _finish(path, method, operation)
+            _finish(path, method, operation, *described[path, method])
     return found
 
 
-def _components() -> dict[str, Any]:
-    kinds = [shape for shape, _ in _ROUTES.values() if shape is not None]
+def _components(described: Described) -> dict[str, Any]:
+    kinds = [shape for shape, _ in described.values() if isinstance(shape, type)]
     kinds += [*_COLUMNS.values(), shapes.ProblemAnswer]
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     token = {"type": "http", "scheme": "bearer", "description": "The setting `token`, when there is one."}
@@ -105,13 +113,12 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/{name}"}
 
 
-def _finish(path: str, method: str, operation: dict[str, Any]) -> None:
-    shape, errors = _ROUTES[path, method]
+def _finish(path: str, method: str, operation: dict[str, Any], shape: Any, errors: tuple[int, ...]) -> None:
     operation.pop("deprecated", None)
     for parameter in operation.get("parameters", ()):
         _plain(parameter)
-    responses: dict[str, Any] = {"200": _success(path, shape, method)}
-    if method == "get" and 406 in errors:
+    responses: dict[str, Any] = {"200": _success(path, shape, method, errors)}
+    if method == "get" and (406 in errors or isinstance(shape, str)):
         operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
         responses["304"] = {"description": "The answer with the ETag in If-None-Match is still right."}
     responses |= {str(status): _ref(f"responses/{status}") for status in sorted({*_ALWAYS, *errors})}
@@ -146,7 +153,11 @@ def _plain(parameter: dict[str, Any]) -> None:
             del parameter[key]
 
 
-def _success(path: str, shape: Any, method: str) -> dict[str, Any]:
+def _success(path: str, shape: Any, method: str, errors: tuple[int, ...]) -> dict[str, Any]:
+    if isinstance(shape, str):
+        file: dict[str, Any] = {shape: {"schema": {"type": "string", "format": "binary"}}}
+        headers = _headers({"etag": "Strong validator of this answer."})
+        return {"description": "The picture.", "content": file, "headers": headers}
     if path == "/metrics":
         text: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
         return {"description": "Metrics in the Prometheus text format.", "content": text}
@@ -157,7 +168,7 @@ def _success(path: str, shape: Any, method: str) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": (shape.__doc__ or "").strip(), "content": content}
     if shape is shapes.HeatmapAnswer:
         content[JSON]["example"] = _CELL_EXAMPLE
-    if 406 in _ROUTES[path, method][1]:
+    if 406 in errors:
         content[ARROW] = {
             "schema": {
                 "type": "string",

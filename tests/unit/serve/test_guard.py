@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-PATHS = ["/v1/clients", "/v1/status", "/metrics", "/docs", "/v1/openapi.json", "/nothing", "/heatmap/daily"]
+PATHS = ["/v1/clients", "/v1/status", "/metrics", "/v1/openapi.json", "/nothing", "/heatmap/daily", "//v1//clients/"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -23,6 +23,9 @@ def test_the_right_token_opens_and_health_needs_none(make_world: Any) -> None:
         assert api.get("/v1/clients", headers={"authorization": "Bearer secret"}).status_code == 200
         assert api.get("/v1/clients", headers={"authorization": "bearer secret"}).status_code == 200
         assert api.get("/v1/healthz").json() == {"status": "ok"}
+        assert api.get("/docs").status_code == api.get("/docs/docs.css").status_code == 200
+        assert api.get("/docs/../v1/clients").status_code == 401
+        assert api.get("/docs/nothing").status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from litestar import Request, Response, get
 
 from isotherm.serve.answer import answer
 from isotherm.serve.deps import NamedDocument
+from isotherm.serve.more import OPEN
 
 _FOLDER: Final = files("isotherm.serve") / "docs"
 _FILES: Final = {
@@ -24,7 +25,7 @@ def openapi(request: Request[Any, Any, Any], document: NamedDocument) -> Respons
     return answer(request, lambda _: msgspec.json.encode(document))
 
 
-@get(list(_FILES), sync_to_thread=False, include_in_schema=False)
+@get(list(_FILES), sync_to_thread=False, include_in_schema=False, opt={OPEN: True})
 def docs(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The documentation page and its two files."""
     name, media_type = _FILES[request.url.path.rstrip("/")]

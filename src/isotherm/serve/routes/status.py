@@ -12,6 +12,7 @@ from isotherm import __version__, metrics
 from isotherm.clock import iso
 from isotherm.rollup.buckets import Level, floor
 from isotherm.serve.deps import InDeps
+from isotherm.serve.more import OPEN
 from isotherm.serve.queries import sql
 from isotherm.store.db import reading
 from isotherm.store.tables import buckets, dirty, files
@@ -69,7 +70,7 @@ def _lake(connection: Connection) -> dict[str, dict[str, int]]:
     }
 
 
-@get("/v1/healthz", sync_to_thread=True, tags=["operation"], summary="Health", security=[])
+@get("/v1/healthz", sync_to_thread=True, tags=["operation"], summary="Health", security=[], opt={OPEN: True})
 def healthz(deps: InDeps) -> Response[bytes]:
     """200 when both stores answer; needs no token."""
     with reading(deps.engine) as connection:
