@@ -1,10 +1,16 @@
 """chDB opens one folder per process: every unit test shares it, and empties it before use."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from serving import NOW, World
 
+from isotherm.clock import ManualClock
 from isotherm.config import Settings
+from isotherm.store.db import open_db
 from isotherm.store.olap import Olap, open_olap
 
 
@@ -24,3 +30,17 @@ def empty_olap(shared_olap: Olap) -> Olap:
     if " TTL " in made[0]["q"]:
         shared_olap.command("ALTER TABLE maps REMOVE TTL")
     return shared_olap
+
+
+@pytest.fixture
+def make_world(tmp_path: Path, empty_olap: Olap) -> Iterator[Callable[..., World]]:
+    engines: list[sa.Engine] = []
+
+    def make(**settings: Any) -> World:
+        engine = open_db(f"sqlite://{tmp_path / f'{len(engines)}.db'}")
+        engines.append(engine)
+        return World(Settings(data=tmp_path, **settings), engine, empty_olap, ManualClock(NOW))
+
+    yield make
+    for engine in engines:
+        engine.dispose()

@@ -53,6 +53,7 @@ _ROUTES: Final[dict[tuple[str, str], tuple[Any, tuple[int, ...]]]] = {
     ("/v1/clients", "get"): (shapes.ClientsAnswer, (400, 406)),
     ("/v1/screens", "get"): (shapes.ScreensAnswer, _MAP_ERRORS),
     ("/v1/activity", "get"): (shapes.ActivityAnswer, _MAP_ERRORS),
+    ("/v1/freshness", "get"): (shapes.FreshnessAnswer, (400,)),
     ("/v1/status", "get"): (shapes.StatusAnswer, ()),
     ("/v1/healthz", "get"): (shapes.HealthAnswer, ()),
     ("/metrics", "get"): (None, ()),
@@ -118,7 +119,8 @@ def _finish(path: str, method: str, operation: dict[str, Any], shape: Any, error
     for parameter in operation.get("parameters", ()):
         _plain(parameter)
     responses: dict[str, Any] = {"200": _success(path, shape, method, errors)}
-    if method == "get" and (406 in errors or isinstance(shape, str)):
+    is_file = isinstance(shape, str)
+    if method == "get" and (406 in errors or is_file):
         operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
         responses["304"] = {"description": "The answer with the ETag in If-None-Match is still right."}
     responses |= {str(status): _ref(f"responses/{status}") for status in sorted({*_ALWAYS, *errors})}
