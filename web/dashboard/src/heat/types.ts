@@ -32,7 +32,7 @@ export interface HeatStyle {
   readonly contours?: boolean;
 }
 
-/** What part of the screen is seen: its centre as a fraction of the screen, and the zoom (1 fits the width). */
+/** What part of the screen is seen: its centre as a fraction of the screen, and the zoom (1 fits the width, 0 is the opening view). */
 export interface Camera {
   readonly x: number;
   readonly y: number;
