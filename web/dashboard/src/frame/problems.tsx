@@ -1,0 +1,62 @@
+/** Calm lines about what is wrong with the program itself, and what to do. */
+
+import { offline } from "../api/client";
+import { useStatus } from "../api/queries";
+import type { Status } from "../api/types";
+import { Note } from "../ui";
+
+/** An error that old was followed by work that went well. */
+const RECENT_MS = 60_000;
+
+interface Part {
+  readonly last_error: string | null;
+  readonly last_error_at: number | null;
+}
+
+function failing(part: Part | undefined, now: number): string | null {
+  if (part === undefined || part.last_error === null || part.last_error_at === null) return null;
+  return now - part.last_error_at < RECENT_MS ? part.last_error : null;
+}
+
+/** What is wrong: its title and what to do about it. */
+export function problemsOf(status: Status | undefined): readonly { title: string; text: string }[] {
+  if (status === undefined) return [];
+  const now = Date.parse(status.now);
+  const lander = failing(status.lander, now);
+  const scheduler = failing(status.scheduler, now);
+  const found: { title: string; text: string }[] = [];
+  if (lander !== null) {
+    found.push({
+      title: "Events are kept, but do not reach the lake",
+      text: `${lander}. Isotherm tries again by itself and nothing is lost; free disk space and isotherm logs are the places to look.`,
+    });
+  }
+  if (scheduler !== null) {
+    found.push({
+      title: "A map could not be counted",
+      text: `${scheduler}. It is tried again by itself; the maps stay as they were until then. isotherm logs says more.`,
+    });
+  }
+  return found;
+}
+
+export function Problems() {
+  const { data } = useStatus();
+  const found = offline.value ? [] : problemsOf(data);
+  if (found.length === 0 && !offline.value) return null;
+  return (
+    <div class="problems">
+      {offline.value && (
+        <Note tone="bad" title="Isotherm does not answer">
+          What you see is the last state it told. This page connects again by itself; if it stays so, start it with{" "}
+          <code>isotherm up</code>.
+        </Note>
+      )}
+      {found.map(({ title, text }) => (
+        <Note key={title} title={title}>
+          {text}
+        </Note>
+      ))}
+    </div>
+  );
+}
