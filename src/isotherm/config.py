@@ -54,6 +54,12 @@ class Settings(BaseSettings):
         "127.0.0.1", description="Address of the collector. Another than loopback needs `clients`."
     )
     collect_port: int = Field(7081, ge=0, le=65535, description="Port of the collector.")
+    collect_public_url: str = Field(
+        "",
+        pattern=r"^(https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?)?$",
+        description="Address of the collector as browsers see it, such as https://events.example.com (behind a reverse "
+        "proxy). Default: `collect_port` on the host under which the app is asked.",
+    )
     collect_workers: int = Field(1, ge=1, le=64, description="Collector processes.")
     clients: Annotated[list[str], NoDecode] = Field(
         [], description="Client ids that may send, comma-separated in the environment; empty: any, on loopback only."

@@ -14,7 +14,7 @@ import uvicorn
 from cyclopts import Parameter
 
 from isotherm.cli.checks import check_exposure
-from isotherm.cli.jobs import backfill_job, status_facts, verify_job
+from isotherm.cli.jobs import backfill_job, find_unlanded, status_facts, verify_job
 from isotherm.cli.logs import set_up_logs
 from isotherm.cli.options import Everything
 from isotherm.cli.processes import claim, die_with_parent, make_folder, url_of
@@ -22,6 +22,7 @@ from isotherm.cli.roles import Parts, Workers, stop_signals
 from isotherm.config import Settings
 from isotherm.serve.app import create_app
 from isotherm.serve.deps import Deps
+from isotherm.view import routes as view
 
 DRAIN_SECONDS: Final = 15.0
 
@@ -64,17 +65,20 @@ def run_app(settings: Settings, role: str, *, with_jobs: bool, supervised: bool)
 
 
 def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
+    told: dict[str, Any] = {}
+    if with_jobs:
+        told = {"status": partial(status_facts, parts), "unlanded": find_unlanded(parts)}
     deps = Deps(
         settings=parts.settings,
         engine=parts.engine,
         olap=parts.olap,
         clock=parts.clock,
-        status=partial(status_facts, parts) if with_jobs else _nothing,
         backfill=backfill_job(parts),
         verify=verify_job(parts),
+        **told,
     )
     config = uvicorn.Config(
-        create_app(deps),
+        create_app(deps, view.more(parts.settings)),
         log_config=None,
         access_log=False,
         log_level="warning",
@@ -88,10 +92,6 @@ def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
 def _start_jobs(parts: Parts, workers: Workers) -> None:
     workers.start("lander", parts.lander.run)
     workers.start("scheduler", parts.scheduler.run)
-
-
-def _nothing() -> dict[str, Any]:
-    return {}
 
 
 def _drain(parts: Parts, logger: Any) -> None:

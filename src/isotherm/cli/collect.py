@@ -37,7 +37,8 @@ def command(
 
     from isotherm.collect.server import run
 
-    run(chosen)
+    # By name: the collector's workers are processes of their own, and its stage does not know this one.
+    run(chosen, files="isotherm.view.sdk:CollectorFiles")
     if not parent:
         logger.info("stopped")
     return 0

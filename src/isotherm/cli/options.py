@@ -109,6 +109,7 @@ class Serving(Stores):
     port: Annotated[Number, setting("port", APP)] = None
     token: Annotated[Text, setting("token", APP)] = None
     allowed_hosts: Annotated[Text, setting("allowed_hosts", APP)] = None
+    collect_public_url: Annotated[Text, setting("collect_public_url", APP)] = None
 
 
 @dataclass(kw_only=True)

@@ -1,9 +1,9 @@
 """The collector as an RSGI application: routes, and the walk of one batch through the steps."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic, perf_counter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -31,11 +31,22 @@ _APPEND, _ANSWER = len(STEPS), len(STEPS) + 1
 Route = Callable[[], Awaitable[Answer]]
 
 
+class Files(Protocol):
+    """What is handed out beside taking events; made before the first request, asked with GET and HEAD only."""
+
+    def __call__(
+        self, path: str, method: str, ask: Callable[[str], str | None]
+    ) -> tuple[int, Mapping[str, str], bytes] | None:
+        """Status, headers and body; `ask` gives a request's header. None for a path that is not here."""
+        ...
+
+
 class Collector:
     """An RSGI application over one event log. The server calls the lifecycle hooks with its event loop."""
 
-    def __init__(self, settings: Settings, log: EventLog, clock: Clock) -> None:
+    def __init__(self, settings: Settings, log: EventLog, clock: Clock, files: Files | None = None) -> None:
         self._log = log
+        self._files = files
         self._clock = clock
         self._rules = Rules(frozenset(settings.clients), settings.late_horizon_ms, log.max_record_bytes)
         self._budget = Budget(settings.max_in_flight_bytes)
@@ -67,7 +78,7 @@ class Collector:
                 reply = await self._batch(scope, proto)
                 self._tally.answers[reply.status] += 1
             else:
-                reply = await self._other(scope.path, scope.method)
+                reply = self._file(scope) or await self._other(scope.path, scope.method)
         except Disconnected:
             return
         except Exception:
@@ -125,6 +136,12 @@ class Collector:
         if not new:
             request.duplicate, request.accepted = request.accepted, 0
 
+    def _file(self, scope: Any) -> Answer | None:
+        if self._files is None or scope.method not in ("GET", "HEAD"):
+            return None
+        found = self._files(scope.path, scope.method, scope.headers.get)
+        return found and Answer(found[0], list(found[1].items()), found[2])
+
     async def _other(self, path: str, method: str) -> Answer:
         routes = self._routes.get(path)
         if routes is None:
@@ -161,6 +178,6 @@ class Collector:
         return Answer(200, [*JSON_HEADERS, ("cache-control", "no-store")], b'{"status":"ready"}')
 
 
-def create(settings: Settings, log: EventLog, clock: Clock) -> Collector:
+def create(settings: Settings, log: EventLog, clock: Clock, files: Files | None = None) -> Collector:
     """The collector's RSGI application. It closes the log when the server ends it."""
-    return Collector(settings, log, clock)
+    return Collector(settings, log, clock, files)

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import pkgutil
 import signal
 import socket
 import sys
@@ -24,7 +25,7 @@ from isotherm.errors import ConfigError
 from isotherm.eventlog.port import open_log
 
 SETTINGS_VARIABLE: Final = "_ISOTHERM_COLLECTOR"
-"""How the settings reach the workers: JSON of {"parent": process id, "settings": {...}}."""
+"""How the settings reach the workers: JSON of {"parent": process id, "settings": {...}, "files": name or null}."""
 
 CONNECTIONS: Final = 2_048
 """Open connections per worker; more wait in the listen queue."""
@@ -39,16 +40,18 @@ COLLECT_AFTER: Final = (50_000, 50, 100)
 """Garbage collection thresholds. Requests leave no cycles behind, and walking all objects stalls all requests."""
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, files: str | None = None) -> None:
     """Serve on `collect_host`:`collect_port` with `collect_workers` processes; blocks until told to stop.
 
-    Port 0 takes a free port. Raises ConfigError when the address may not or cannot be used. Leaves by SystemExit
-    when workers keep dying.
+    `files` is what is handed out beside taking events: the name (`package.module:name`) of something that each
+    worker calls once for its `Files`. Port 0 takes a free port. Raises ConfigError when the address may not or
+    cannot be used. Leaves by SystemExit when workers keep dying.
     """
     check_address(settings)
     host = "127.0.0.1" if settings.collect_host == "localhost" else settings.collect_host
     port = _free_port(host, settings.collect_port)
-    os.environ[SETTINGS_VARIABLE] = json.dumps({"parent": os.getpid(), "settings": settings.model_dump(mode="json")})
+    handed = {"parent": os.getpid(), "settings": settings.model_dump(mode="json"), "files": files}
+    os.environ[SETTINGS_VARIABLE] = json.dumps(handed)
     structlog.get_logger("isotherm.collect").info("collector starts", host=host, port=port, pid=os.getpid())
     server = Granian(
         f"{__name__}:build",
@@ -106,7 +109,8 @@ def build() -> Collector:
         _set_up_log(settings.log_level)
     _calm_the_interpreter()
     clock = SystemClock()
-    return create(settings, open_log(settings, clock), clock)
+    files = pkgutil.resolve_name(handed["files"])() if handed["files"] else None
+    return create(settings, open_log(settings, clock), clock, files)
 
 
 def _calm_the_interpreter() -> None:
