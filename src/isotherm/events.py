@@ -25,6 +25,9 @@ MAX_EVENTS: Final = 5_000
 MAX_DEPTH: Final = 8
 """Nesting levels allowed inside one event, the event object itself being the first."""
 
+SIMULATED_SUFFIX: Final = "-simulated"
+"""Ends the ids of the clients that made-up events belong to."""
+
 POSITIONAL: Final = frozenset({"mousemove", "click", "touch"})
 """Event types that must carry x_norm and y_norm."""
 
@@ -46,6 +49,14 @@ Dropped = Annotated[dict[Annotated[str, Meta(max_length=64)], Count], Meta(max_l
 def client_id_ok(client_id: str) -> bool:
     """Whether the id may reach a path or a query; see `CLIENT_ID`."""
     return CLIENT_ID.fullmatch(client_id) is not None
+
+
+def is_simulated(client_id: str) -> bool:
+    """Whether the client's events come from `isotherm simulate`, which sends to no other client.
+
+    The mark is in the id, so it is in every path, row and answer, and cannot get lost on the way.
+    """
+    return client_id.endswith(SIMULATED_SUFFIX)
 
 
 def screen_id_ok(screen_id: str) -> bool:

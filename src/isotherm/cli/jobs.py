@@ -1,15 +1,17 @@
 """Jobs on demand as steps of plain values, for the admin routes and for commands without a running app."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from isotherm.clock import iso
+from isotherm.land.waiting import Unlanded as LanderUnlanded
 from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Bucket, Level
 from isotherm.rollup.verify import Verifier, verify
-from isotherm.serve.deps import Backfill, Verify
+from isotherm.serve.deps import Backfill, FindUnlanded, Unlanded, Verify
 
 if TYPE_CHECKING:
     from isotherm.cli.roles import Parts
@@ -43,6 +45,21 @@ def verify_job(parts: "Parts") -> Verify:
     return job
 
 
+def find_unlanded(parts: "Parts") -> FindUnlanded:
+    """What this process's lander has read and not landed."""
+
+    def find(client_id: str) -> list[Unlanded] | None:
+        found, log = parts.lander.unlanded(client_id), parts.lander.log_identity
+        return None if found is None else [_unlanded(log, one) for one in found]
+
+    return find
+
+
+def _unlanded(log: str, one: LanderUnlanded) -> Unlanded:
+    here = Unlanded(log, one.partition, one.first, one.next, one.read_until)
+    return here if one.arrived is None else replace(here, **msgspec.structs.asdict(one.arrived))
+
+
 def _named(bucket: Bucket) -> dict[str, Any]:
     return {"level": bucket.level.value, "start": iso(bucket.start)}
 
@@ -53,6 +70,7 @@ def status_facts(parts: "Parts") -> dict[str, Any]:
     return {
         "idle": lander.lag == 0,
         "lander": msgspec.to_builtins(lander),
+        "intake": msgspec.to_builtins(parts.lander.intake()),
         "scheduler": parts.scheduler.status(),
         "log": {
             "bytes": log.bytes,

@@ -80,7 +80,7 @@ def _say(facts: dict[str, Any], app: AppClient | None) -> None:
         out.print(f"  collector  {facts['collect']}  [dim]process[/] {facts['pids'].get('collect', '?')}")
         out.print(f"  supervisor [dim]process[/] {facts['pids']['up']}")
     out.print()
-    _say_log(facts.get("log", {}), facts.get("lander", {}))
+    _say_log(facts.get("log", {}), facts.get("lander") or {})
     for name, lake in facts.get("lake", {}).items():
         row = f"{lake['bytes'] / max(lake['rows'], 1):.1f} bytes a row"
         out.print(f"lake     {name}: {lake['rows']:,} rows in {lake['files']:,} files, {size(lake['bytes'])} ({row})")

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from typing import Final
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import structlog
@@ -18,8 +19,9 @@ from isotherm.land import ledger, merge, retention, rowhash
 from isotherm.land.columns import Decoded, decode_records
 from isotherm.land.lake import Lake, open_lake
 from isotherm.land.manifest import LakeFile, Landing, Manifest, OffsetRange
-from isotherm.land.parts import Mask, Part, describe, split, without_known
+from isotherm.land.parts import Mask, Part, describe, int64, split, without_known
 from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_files
+from isotherm.land.waiting import Intake, Unlanded, Waiting, totals
 from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS, LANDED_FILES, LANDED_ROWS
 
 CONSUMER: Final = "land"
@@ -94,6 +96,7 @@ class Lander:
         self._identity = log.identity
         self._dead = open_lake(f"file://{settings.data.absolute() / 'dead'}")
         self._buffers: dict[int, _Buffer] = {}
+        self._waiting = Waiting()
         self._gaps: list[Gap] = []
         self._last_landing_at: int | None = None
         self._last_error: tuple[str, int] | None = None
@@ -146,6 +149,24 @@ class Lander:
             gaps=list(self._gaps),
         )
 
+    def unlanded(self, client_id: str) -> list[Unlanded] | None:
+        """What was read of a client's events and is not landed, by partition; None while that is not known.
+
+        A partition's records are landed once the manifest's position has moved to their `next`, which may be a
+        moment before this tells so.
+        """
+        found = self._waiting.of(client_id)
+        return found if [one.partition for one in found] == sorted(self._log.partitions()) else None
+
+    def intake(self) -> Intake:
+        """How many events arrive, as far as they were read."""
+        return self._waiting.intake(self._clock.now_ms())
+
+    @property
+    def log_identity(self) -> str:
+        """Of the log that is landed, as the manifest names it."""
+        return self._identity
+
     def _partition_status(self, partition: int) -> PartitionStatus:
         landed = self._manifest.next_offset(self._identity, partition)
         head = self._log.head(partition)
@@ -161,14 +182,17 @@ class Lander:
         try:
             buffer = self._buffers.get(partition) or self._resume(partition)
             while not self._full(buffer):
+                asked_at = self._clock.now_ms()
                 records = self._log.read(partition, buffer.next, max_records=_READ_RECORDS, max_bytes=_READ_BYTES)
                 if not records:
+                    self._waiting.caught_up(partition, asked_at)
                     break
                 self._take(partition, buffer, records)
             if buffer.next > buffer.first and (force or self._full(buffer) or self._old(buffer)):
                 return self._land(partition, buffer)
         except BaseException:
             self._buffers.pop(partition, None)
+            self._waiting.forgotten(partition)
             raise
         return 0
 
@@ -182,6 +206,7 @@ class Lander:
                 "the log was replaced. Start with its old files, or with an empty data folder."
             )
         self._log.commit(CONSUMER, partition, position)
+        self._waiting.resumed(partition, position)
         buffer = self._buffers[partition] = _Buffer(position, position, [])
         return buffer
 
@@ -193,7 +218,9 @@ class Lander:
             if record.offset != expected:
                 self._note_gap(Gap(partition, expected, record.offset - 1, self._clock.now_ms()))
             expected = record.offset + 1
-        buffer.decoded.append(decode_records(records))
+        decoded = decode_records(records)
+        buffer.decoded.append(decoded)
+        self._waiting.taken(partition, expected, decoded.tallies, self._clock.now_ms())
         buffer.bytes += sum(len(record.value) for record in records)
         buffer.next = expected
 
@@ -212,29 +239,39 @@ class Lander:
         """Files, then the one transaction, then the log. Returns the rows landed, 0 if another lander was first."""
         self._keep_dead(buffer)
         counts: Counter[ledger.Key] = Counter()
-        ledger.fold_tallies(counts, [tally for d in buffer.decoded for tally in d.tallies])
-        planned = self._plan(partition, buffer, self._new_rows(buffer, counts))
-        first, following = buffer.first, buffer.next
-        del self._buffers[partition]
+        tallies = [tally for d in buffer.decoded for tally in d.tallies]
+        ledger.fold_tallies(counts, tallies)
+        parts = self._new_rows(buffer, counts)
+        planned = self._plan(partition, buffer, parts)
+        landing = Landing(
+            self._identity,
+            partition,
+            buffer.first,
+            buffer.next,
+            [],
+            counts,
+            {(part.client_id, part.hour): int(int64(part.table, "received_at").min()) for part in parts},
+            {client_id: arrived.newest for client_id, arrived in totals(tallies).items()},
+        )
+        del self._buffers[partition], parts
         buffer.decoded.clear()
-        version, written = self._write(partition, first, following, planned, counts)
+        version, written = self._write(landing, planned)
         if version is None:
-            _log.info("another lander was first", partition=partition, first=first, last=following - 1)
+            self._waiting.forgotten(partition)
+            _log.info("another lander was first", partition=partition, first=landing.first, last=landing.next - 1)
             return 0
+        self._waiting.landed(partition)
         self._checkpoint("landed")
-        self._log.commit(CONSUMER, partition, following)
+        self._log.commit(CONSUMER, partition, landing.next)
         self._checkpoint("committed")
-        self._buffers[partition] = _Buffer(following, following, [])
+        self._buffers[partition] = _Buffer(landing.next, landing.next, [])
         return self._count(written, counts)
 
-    def _write(
-        self, partition: int, first: int, following: int, planned: list[Planned], counts: "Counter[ledger.Key]"
-    ) -> tuple[int | None, list[LakeFile]]:
+    def _write(self, landing: Landing, planned: list[Planned]) -> tuple[int | None, list[LakeFile]]:
         version: int | None = None
         try:
             written = write_files(self._lake, self._manifest, planned, self._checkpoint)
-            landing = Landing(self._identity, partition, first, following, written, counts)
-            version = self._manifest.land(landing)
+            version = self._manifest.land(msgspec.structs.replace(landing, files=written))
         finally:
             if version is None:
                 self._manifest.discard(self._lake, [file.path for file, _ in planned])

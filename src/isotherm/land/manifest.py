@@ -15,10 +15,10 @@ from sqlalchemy.engine import Connection, Engine
 
 from isotherm.clock import HOUR_MS, Clock
 from isotherm.errors import IsothermError
-from isotherm.land import rowhash
+from isotherm.land import effects, rowhash
 from isotherm.land.lake import Lake
 from isotherm.store.db import next_version, reading, writing
-from isotherm.store.tables import dirty, file_ranges, files, ledger, positions, sequences, snapshots
+from isotherm.store.tables import file_ranges, files, positions, sequences, snapshots
 from isotherm.store.upsert import upsert
 
 LEASE_MS: Final = HOUR_MS
@@ -66,7 +66,8 @@ class Snapshot(Struct, frozen=True):
 class Landing(Struct, frozen=True):
     """The records [first, next) of one partition, as files and ledger counts.
 
-    `counts` maps (client_id, hour of receipt, measure, reason) to events.
+    `counts` maps (client_id, hour of receipt, measure, reason) to events, `received` maps (client_id, event hour) to
+    when the first of its events was received, and `newest` a client to when its last accepted event was.
     """
 
     log: str
@@ -75,6 +76,8 @@ class Landing(Struct, frozen=True):
     next: int
     files: Sequence[LakeFile]
     counts: Mapping[tuple[str, int, str, str], int]
+    received: Mapping[tuple[str, int], int] = {}
+    newest: Mapping[str, int] = {}
 
 
 class Selection(TypedDict):
@@ -192,8 +195,10 @@ class Manifest:
                 self._move(connection, landing)
                 version = next_version(connection)
                 self._list(connection, landing.files, version)
-                self._fold(connection, landing.counts)
-                self._mark(connection, landing.files, version)
+                effects.fold(connection, landing.counts)
+                effects.arrive(connection, landing.counts, landing.newest)
+                hours = {(f.client_id, f.hour) for f in landing.files}
+                effects.mark(connection, hours, landing.received, version, self.clock.now_ms())
                 return version
         except _Lost:
             return None
@@ -339,19 +344,6 @@ class Manifest:
             statement = sa.update(files).where(files.c.path.in_(chunk), files.c.state == "listed")
             if connection.execute(statement.values(state="delisted", delisted_version=version)).rowcount != len(chunk):
                 raise _Lost
-
-    def _fold(self, connection: Connection, counts: Mapping[tuple[str, int, str, str], int]) -> None:
-        names = ("client_id", "hour", "measure", "reason")
-        rows = [dict(zip(names, key, strict=True)) | {"events": n} for key, n in counts.items() if n]
-        upsert(connection, ledger, rows, add=("events",))
-
-    def _mark(self, connection: Connection, new: Sequence[LakeFile], version: int) -> None:
-        now = self.clock.now_ms()
-        rows = [
-            {"level": "hour", "start": hour, "client_id": client_id, "version": version, "marked_at": now}
-            for client_id, hour in sorted({(f.client_id, f.hour) for f in new})
-        ]
-        upsert(connection, dirty, rows, update=("version", "marked_at"))
 
 
 def _give_up(which: sa.ColumnElement[bool]) -> sa.Update:

@@ -13,7 +13,7 @@ from isotherm.serve import openapi, problems
 from isotherm.serve.deps import Deps
 from isotherm.serve.guard import Guard
 from isotherm.serve.more import More, opened, provided
-from isotherm.serve.routes import activity, admin, heatmap, listings, pages, status
+from isotherm.serve.routes import activity, admin, freshness, heatmap, listings, pages, status
 
 ROUTES: Final[list[ControllerRouterHandler]] = [
     heatmap.hourly,
@@ -23,6 +23,7 @@ ROUTES: Final[list[ControllerRouterHandler]] = [
     listings.clients,
     listings.screens,
     activity.activity,
+    freshness.freshness,
     status.status,
     status.healthz,
     status.prometheus,

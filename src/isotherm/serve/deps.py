@@ -28,6 +28,34 @@ class Verify(Protocol):
     def __call__(self, *, start: int | None, end: int | None, client_id: str | None) -> Progress: ...
 
 
+@dataclass(frozen=True)
+class Unlanded:
+    """Records [first, next) of one partition of a log that were read and not landed, seen for one client.
+
+    `events` of them are the client's accepted ones, received from `oldest` to `newest` (ms; None without any).
+    Whatever was on the log at `read_until` (ms) was read; None until its head was reached once.
+    """
+
+    log: str
+    partition: int
+    first: int
+    next: int
+    read_until: int | None
+    events: int = 0
+    oldest: int | None = None
+    newest: int | None = None
+
+
+class FindUnlanded(Protocol):
+    """What the lander holds of a client, by partition; None while it cannot tell."""
+
+    def __call__(self, client_id: str) -> Sequence[Unlanded] | None: ...
+
+
+def _not_known(client_id: str) -> Sequence[Unlanded] | None:
+    return None
+
+
 def _no_facts() -> dict[str, Any]:
     return {}
 
@@ -37,9 +65,10 @@ class Deps:
     """Stores, clock, and what only the process around the API knows.
 
     `status` adds members to GET /v1/status: facts about the lander, the scheduler and the log; a member `idle`
-    that is False says that something is still on its way to the lake. `backfill` and `verify` run the admin
-    jobs; without one, its route answers 501. The hooks are called with no argument, before the first and after
-    the last request.
+    that is False says that something is still on its way to the lake. `unlanded` tells what the lander of this
+    process has read and not landed; without it, how fresh maps are is told as far as the stores know. `backfill`
+    and `verify` run the admin jobs; without one, its route answers 501. The hooks are called with no argument,
+    before the first and after the last request.
     """
 
     settings: Settings
@@ -47,6 +76,7 @@ class Deps:
     olap: Olap
     clock: Clock
     status: Callable[[], dict[str, Any]] = _no_facts
+    unlanded: FindUnlanded = _not_known
     backfill: Backfill | None = None
     verify: Verify | None = None
     on_startup: Sequence[Callable[[], object]] = ()

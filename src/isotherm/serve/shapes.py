@@ -9,6 +9,9 @@ Count = Annotated[int, Meta(ge=0)]
 Instant = Annotated[str, Meta(description="RFC 3339 in UTC, with milliseconds.", examples=["2026-02-02T10:00:00.000Z"])]
 
 
+Simulated = Annotated[
+    bool, Meta(description="The events were made up by `isotherm simulate`; such clients end in `-simulated`.")
+]
 CellColumn = Annotated[
     list[Annotated[int, Meta(ge=0, le=19_999)]],
     Meta(description="cell_y * grid_w + cell_x of every cell that is not zero, rising."),
@@ -89,6 +92,7 @@ class ClientRow(Struct):
     """One client."""
 
     client_id: str
+    simulated: Simulated
     screens: Count
     events: Count
     last_event: datetime | None
@@ -144,6 +148,45 @@ class ActivityAnswer(Struct, kw_only=True):
     steps: list[ActivityStep]
 
 
+class Waiting(Struct, kw_only=True):
+    """Events that were accepted and are not in the maps yet."""
+
+    lander: Annotated[
+        Count | None,
+        Meta(description="Read from the log and not in the lake; null when the lander cannot tell, or runs elsewhere."),
+    ]
+    tiles: Annotated[Count, Meta(description="In the lake and not in the maps.")]
+
+
+class FreshnessAnswer(Struct, kw_only=True):
+    """How fresh a client's maps are."""
+
+    client_id: str
+    simulated: Simulated
+    now: Instant
+    received: Annotated[int, Meta(ge=0, description="Events accepted ever, as far as they were read from the log.")]
+    last_received_at: Annotated[Instant | None, Meta(description="When the last of them was received.")]
+    tiled_until: Annotated[
+        Instant | None,
+        Meta(description="Every event that was acknowledged before is in the maps; null when that is not known."),
+    ]
+    waiting: Waiting
+    version: Annotated[int, Meta(ge=0, description="Another number whenever a map of the client changed.")]
+
+
+class Intake(Struct, kw_only=True):
+    """What arrives, for all clients together."""
+
+    events: Annotated[int, Meta(ge=0, description="Accepted events read from the log since the process started.")]
+    events_per_second: Annotated[float, Meta(ge=0, description="Mean of the last ten seconds.")]
+
+
+class LanderState(Struct, kw_only=True):
+    """The lander, with members of its own besides these."""
+
+    lag: Annotated[int, Meta(ge=0, description="Records on the log that are not landed.")]
+
+
 class StatusAnswer(Struct, kw_only=True):
     """The state of the whole program; the process that runs the API adds members of its own."""
 
@@ -153,6 +196,8 @@ class StatusAnswer(Struct, kw_only=True):
     dirty: Annotated[dict[str, int], Meta(description="Buckets that wait to be tiled, by level.")]
     lake: Annotated[dict[str, dict[str, int]], Meta(description="Listed files, rows and bytes by format.")]
     tiles: Annotated[dict[str, int], Meta(description="Published buckets by level.")]
+    intake: Annotated[Intake | None, Meta(description="Null in a process without the lander.")]
+    lander: Annotated[LanderState | None, Meta(description="Null in a process without the lander.")]
 
 
 class HealthAnswer(Struct):

@@ -1,4 +1,4 @@
-"""The relational tables: the lake's manifest, the ledger, the tile jobs. Same on SQLite and PostgreSQL.
+"""The relational tables: manifest, ledger, tile jobs, what is known of screens. Same on SQLite and PostgreSQL.
 
 Times are integer milliseconds since the epoch, UTC. Versions come from one sequence (`next_version`), so that
 "newer" has one meaning for landings, dirty marks, tile jobs and published buckets.
@@ -82,6 +82,14 @@ ledger: Final = sa.Table(
     sa.Column("events", sa.BigInteger, nullable=False),
 )
 
+arrivals: Final = sa.Table(
+    "arrivals",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("accepted", sa.BigInteger, nullable=False, comment="the ledger's sum, kept so that it can be polled"),
+    sa.Column("last_received_at", sa.BigInteger, nullable=False, comment="of the newest landed record with events"),
+)
+
 dirty: Final = sa.Table(
     "dirty",
     metadata,
@@ -90,6 +98,7 @@ dirty: Final = sa.Table(
     sa.Column("client_id", sa.Text, primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False, comment="drawn when the mark was set"),
     sa.Column("marked_at", sa.BigInteger, nullable=False),
+    sa.Column("oldest_received_at", sa.BigInteger, comment="of the events that wait; null when not known"),
 )
 
 buckets: Final = sa.Table(
@@ -109,6 +118,34 @@ buckets: Final = sa.Table(
     sa.Column("published_at", sa.BigInteger, nullable=False),
     sa.Column("provenance", sa.JSON, nullable=False, comment="offset ranges with row hashes, or children's versions"),
     sa.Index(None, "client_id", "level", "start"),
+    sa.Index(None, "client_id", "version"),
+)
+
+screen_shapes: Final = sa.Table(
+    "screen_shapes",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("screen_id", sa.Text, primary_key=True),
+    sa.Column("device", sa.Text, primary_key=True, comment="phone, tablet or desktop, by viewport width"),
+    sa.Column("w", sa.Double, nullable=False, comment="CSS pixels, as the newest batch says"),
+    sa.Column("h", sa.Double, nullable=False),
+    sa.Column("source", sa.Text, nullable=False, comment="where w and h come from: region, document or viewport"),
+    sa.Column("events", sa.BigInteger, nullable=False, comment="landed events of batches that say a size"),
+    sa.Column("seen_at", sa.BigInteger, nullable=False, comment="received_at of the batch that w and h come from"),
+)
+
+backgrounds: Final = sa.Table(
+    "backgrounds",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("screen_id", sa.Text, primary_key=True),
+    sa.Column("w", sa.Integer, nullable=False, comment="pixels of the stored image"),
+    sa.Column("h", sa.Integer, nullable=False),
+    sa.Column("version", sa.Text, nullable=False, comment="digest of the content"),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
 )
 
 leases: Final = sa.Table(

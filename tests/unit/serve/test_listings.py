@@ -50,8 +50,14 @@ def test_clients_come_in_pages(api: Any) -> None:
 def test_a_client_whose_events_are_not_tiled_yet_is_listed_with_none(api: Any, world: Any) -> None:
     world.mark("hour", WEEK, "new")
     rows = {row["client_id"]: row for row in api.get("/v1/clients").json()["clients"]}
-    assert rows["new"] == {"client_id": "new", "screens": 0, "events": 0, "last_event": None}
+    assert rows["new"] == {"client_id": "new", "simulated": False, "screens": 0, "events": 0, "last_event": None}
     assert api.get("/v1/screens", params={"client_id": "new"}).json()["screens"] == []
+
+
+def test_a_client_of_made_up_events_says_so(api: Any, world: Any) -> None:
+    world.mark("hour", WEEK, "shop-simulated")
+    rows = {row["client_id"]: row["simulated"] for row in api.get("/v1/clients").json()["clients"]}
+    assert rows == {"bank": False, "shop": False, "shop-simulated": True}
 
 
 def test_no_client_at_all(make_world: Any) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from isotherm.clock import iso
 from isotherm.errors import Problem
-from isotherm.events import client_id_ok
+from isotherm.events import client_id_ok, is_simulated
 from isotherm.rollup.buckets import Bucket
 from isotherm.rollup.read import plan_read
 from isotherm.serve import known, params
@@ -21,7 +21,13 @@ from isotherm.store.db import reading
 
 _MOMENT: Final = pa.timestamp("ms", "UTC")
 _CLIENT_ROWS: Final = pa.schema(
-    [("client_id", pa.string()), ("screens", pa.uint64()), ("events", pa.uint64()), ("last_event", _MOMENT)]
+    [
+        ("client_id", pa.string()),
+        ("simulated", pa.bool_()),
+        ("screens", pa.uint64()),
+        ("events", pa.uint64()),
+        ("last_event", _MOMENT),
+    ]
 )
 _SCREEN_ROWS: Final = pa.schema(
     [
@@ -51,7 +57,8 @@ def clients(
 def _client_row(deps: Deps, client_id: str, buckets: list[Bucket]) -> dict[str, Any]:
     row = deps.olap.query(sql("client_totals"), {"client_id": client_id, **bucket_params(buckets)}).to_pylist()[0]
     last: datetime | None = row["last_event"] if row["events"] else None
-    return {"client_id": client_id, "screens": row["screens"], "events": row["events"], "last_event": last}
+    counts = {"screens": row["screens"], "events": row["events"], "last_event": last}
+    return {"client_id": client_id, "simulated": is_simulated(client_id), **counts}
 
 
 def _client_cursor(cursor: str | None) -> str:

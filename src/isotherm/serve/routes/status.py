@@ -36,6 +36,8 @@ def status(deps: InDeps) -> Response[bytes]:
             "dirty": waiting,
             "lake": _lake(connection),
             "tiles": _by_level(connection, buckets),
+            "intake": facts.get("intake"),
+            "lander": facts.get("lander"),
         }
     return Response(msgspec.json.encode(facts | own), media_type="application/json", headers=_NO_STORE)
 

@@ -166,6 +166,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/freshness": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How fresh a client's maps are
+         * @description What was received of a client, what of it is not counted yet, and up to when everything is.
+         *
+         *     Made to be asked every other second. A client that never sent anything gets an answer, too.
+         */
+        get: operations["V1FreshnessFreshness"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/healthz": {
         parameters: {
             query?: never;
@@ -329,6 +351,8 @@ export interface components {
             events: number;
             last_event: string | null;
             screens: number;
+            /** @description The events were made up by `isotherm simulate`; such clients end in `-simulated`. */
+            simulated: boolean;
         };
         /**
          * ClientsAnswer
@@ -338,6 +362,29 @@ export interface components {
             clients: components["schemas"]["ClientRow"][];
             /** @description Give it as `cursor` for the next page; null on the last. */
             next_cursor: string | null;
+        };
+        /**
+         * FreshnessAnswer
+         * @description How fresh a client's maps are.
+         */
+        FreshnessAnswer: {
+            client_id: string;
+            /** @description When the last of them was received. */
+            last_received_at: string | null;
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            now: string;
+            /** @description Events accepted ever, as far as they were read from the log. */
+            received: number;
+            /** @description The events were made up by `isotherm simulate`; such clients end in `-simulated`. */
+            simulated: boolean;
+            /** @description Every event that was acknowledged before is in the maps; null when that is not known. */
+            tiled_until: string | null;
+            /** @description Another number whenever a map of the client changed. */
+            version: number;
+            waiting: components["schemas"]["Waiting"];
         };
         /**
          * HealthAnswer
@@ -383,6 +430,24 @@ export interface components {
              * @example 100
              */
             grid_w: number;
+        };
+        /**
+         * Intake
+         * @description What arrives, for all clients together.
+         */
+        Intake: {
+            /** @description Accepted events read from the log since the process started. */
+            events: number;
+            /** @description Mean of the last ten seconds. */
+            events_per_second: number;
+        };
+        /**
+         * LanderState
+         * @description The lander, with members of its own besides these.
+         */
+        LanderState: {
+            /** @description Records on the log that are not landed. */
+            lag: number;
         };
         /**
          * ProblemAnswer
@@ -543,12 +608,16 @@ export interface components {
             };
             /** @description Nothing is on its way to the lake and no bucket waits. */
             idle: boolean;
+            /** @description Null in a process without the lander. */
+            intake: components["schemas"]["Intake"] | null;
             /** @description Listed files, rows and bytes by format. */
             lake: {
                 [key: string]: {
                     [key: string]: number;
                 };
             };
+            /** @description Null in a process without the lander. */
+            lander: components["schemas"]["LanderState"] | null;
             /**
              * @description RFC 3339 in UTC, with milliseconds.
              * @example 2026-02-02T10:00:00.000Z
@@ -580,6 +649,16 @@ export interface components {
              * @default null
              */
             to: string | null;
+        };
+        /**
+         * Waiting
+         * @description Events that were accepted and are not in the maps yet.
+         */
+        Waiting: {
+            /** @description Read from the log and not in the lake; null when the lander cannot tell, or runs elsewhere. */
+            lander: number | null;
+            /** @description In the lake and not in the maps. */
+            tiles: number;
         };
     };
     responses: {
@@ -1104,6 +1183,34 @@ export interface operations {
             400: components["responses"]["400"];
             401: components["responses"]["401"];
             406: components["responses"]["406"];
+            421: components["responses"]["421"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1FreshnessFreshness: {
+        parameters: {
+            query: {
+                /** @description Whose data. Another client's rows never show. */
+                client_id: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How fresh a client's maps are. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FreshnessAnswer"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
             421: components["responses"]["421"];
             500: components["responses"]["500"];
             503: components["responses"]["503"];
