@@ -105,7 +105,10 @@ class Event(Struct, gc=False, forbid_unknown_fields=True):
 
 
 class Batch(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The validated body of one request."""
+    """The validated body of one request.
+
+    `region` is the part of the page that x_norm and y_norm are fractions of, where that is not the document.
+    """
 
     client_id: str
     screen_id: str
@@ -117,6 +120,7 @@ class Batch(Struct, forbid_unknown_fields=True, kw_only=True):
     url: Text2048 | None = None
     viewport: Size | None = None
     document: Size | None = None
+    region: Size | None = None
     device_pixel_ratio: Annotated[float, Meta(ge=0, le=100)] | None = None
     sdk: Text128 | None = None
     sequence: ViewSequence | None = None

@@ -28,7 +28,8 @@ BODY_BYTES: Final = 400_000
 PENDING_ROWS: Final = 200_000
 BLOCK_BYTES: Final = 4 << 20
 SHOWN: Final = 20
-BATCH_FIELDS: Final = ("session_id", "visitor_id", "url", "viewport", "document", "device_pixel_ratio", "sdk")
+SIZES: Final = ("viewport", "document", "region")
+BATCH_FIELDS: Final = ("session_id", "visitor_id", "url", *SIZES, "device_pixel_ratio", "sdk")
 SERVER_FIELDS: Final = frozenset(
     {"batch_id", "position", "received_at", "client_time", "log_partition", "log_offset", "sequence", "dropped"}
 )
@@ -334,7 +335,7 @@ def _texts(name: str, values: list[str]) -> list[Any]:
         return [None if v == "" else Raw(v.encode()) if _NUMBER.fullmatch(v) else v for v in values]
     if name == "event_time":
         return [int(v) if v.lstrip("-").isdecimal() else v or None for v in values]
-    if name in ("attrs", "viewport", "document"):
+    if name == "attrs" or name in SIZES:
         return [_as_object(v) for v in values]
     return [v or None for v in values]
 
@@ -375,7 +376,7 @@ def _values(pa: Any, name: str, column: Any) -> list[Any]:
 
 def _sizes(row: dict[str, Any]) -> None:
     """A lake file's viewport_w, viewport_h and so on as the wire's viewport and document."""
-    for name in ("viewport", "document"):
+    for name in SIZES:
         w, h = row.pop(f"{name}_w", None), row.pop(f"{name}_h", None)
         if w is not None and h is not None and name not in row:
             row[name] = {"w": w, "h": h}

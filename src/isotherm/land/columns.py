@@ -33,7 +33,7 @@ LATEST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999, the last a path can name."""
 _EVENT_DOUBLES: Final = ("x_norm", "y_norm", "x_px", "y_px", "scroll_y", "ax", "ay")
 _BATCH_TEXTS: Final = ("session_id", "visitor_id", "url", "sdk")
-_SIZES: Final = (("viewport", "w"), ("viewport", "h"), ("document", "w"), ("document", "h"))
+_SIZES: Final = tuple((name, side) for name in ("viewport", "document", "region") for side in ("w", "h"))
 _NO_ATTRS: Final = Event(event_time=0, event_type="").attrs
 
 

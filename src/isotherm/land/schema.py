@@ -30,6 +30,8 @@ LAKE_SCHEMA: Final = pa.schema(
         pa.field("viewport_h", pa.float64()),
         pa.field("document_w", pa.float64()),
         pa.field("document_h", pa.float64()),
+        pa.field("region_w", pa.float64()),
+        pa.field("region_h", pa.float64()),
         pa.field("device_pixel_ratio", pa.float64()),
         pa.field("client_time", MOMENT),
         pa.field("received_at", MOMENT, nullable=False),
@@ -41,6 +43,9 @@ LAKE_SCHEMA: Final = pa.schema(
 )
 """`event_time` is corrected by the skew; `client_time` is the sender's own time where that was done, else null.
 `position` is the index in the body the client sent; (client_id, batch_id, position) names a row."""
+
+ADDED: Final = frozenset({"region_w", "region_h"})
+"""Columns that files of earlier versions do not have: there they are null."""
 
 SORT_ORDER: Final = ("screen_id", "log_partition", "log_offset", "position")
 """Within a file. A recording then stays in the order it was made, which is what compresses best."""

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from isotherm.errors import IsothermError
 from isotherm.land.lake import Lake
-from isotherm.land.schema import DICTIONARY, LAKE_SCHEMA, PARQUET_OPTIONS
+from isotherm.land.schema import ADDED, DICTIONARY, LAKE_SCHEMA, PARQUET_OPTIONS
 
 SUFFIXES: Final = {"parquet": "parquet", "jsonl": "jsonl.gz"}
 _GZIP_LEVEL: Final = 6
@@ -72,12 +72,21 @@ def decode(data: bytes, format: str, columns: Sequence[str] | None = None) -> pa
     """What `encode` made, as a table again; columns of one chunk each."""
     schema = LAKE_SCHEMA if columns is None else pa.schema([LAKE_SCHEMA.field(name) for name in columns])
     if format == "parquet":
-        table = pq.read_table(
-            pa.BufferReader(data), columns=schema.names, read_dictionary=_DICTIONARIES, use_threads=False
-        )
-        return table.select(schema.names).cast(schema).unify_dictionaries().combine_chunks()
+        return _from_parquet(data, schema)
     rows = _decoder.decode_lines(gzip.decompress(data))
     return pa.table([_from_list(list(map(attrgetter(f.name), rows)), f) for f in schema], schema=schema)
+
+
+def _from_parquet(data: bytes, schema: pa.Schema) -> pa.Table:
+    with pq.ParquetFile(pa.BufferReader(data), read_dictionary=_DICTIONARIES) as file:
+        there = set(file.schema_arrow.names)
+        if lacking := set(schema.names) - there - ADDED:
+            raise ValueError(f"a file without the column {min(lacking)}")
+        table = file.read([name for name in schema.names if name in there], use_threads=False)
+    for field in schema:
+        if field.name not in there:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select(schema.names).cast(schema).unify_dictionaries().combine_chunks()
 
 
 def compact(table: pa.Table) -> pa.Table:

@@ -32,7 +32,7 @@ def test_every_field_has_its_column() -> None:
     full["attrs"] = {"price": 1.0, "name": "é"}
     batch = {
         "session_id": "s", "visitor_id": "v", "url": "https://x/", "sdk": "js 1", "viewport": {"w": 800, "h": 600},
-        "document": {"w": 800, "h": 4000.5}, "device_pixel_ratio": 2,
+        "document": {"w": 800, "h": 4000.5}, "region": {"w": 640, "h": 0.5}, "device_pixel_ratio": 2,
     }  # fmt: skip
     [row] = rows(record("shop", "b1", [full], screen_id="home page", batch=batch))
     assert json.loads(row.pop("attrs")) == full["attrs"]
@@ -40,7 +40,8 @@ def test_every_field_has_its_column() -> None:
         "client_id": "shop", "screen_id": "home page", "event_type": "click", "event_time": moment(NOW - 5),
         "x_norm": 0.29, "y_norm": 5e-324, "x_px": 1.5, "y_px": -0.0, "scroll_y": 3.0, "ax": 0.1, "ay": 1.0,
         "anchor": "#buy", "session_id": "s", "visitor_id": "v", "url": "https://x/", "sdk": "js 1",
-        "viewport_w": 800.0, "viewport_h": 600.0, "document_w": 800.0, "document_h": 4000.5, "device_pixel_ratio": 2.0,
+        "viewport_w": 800.0, "viewport_h": 600.0, "document_w": 800.0, "document_h": 4000.5, "region_w": 640.0,
+        "region_h": 0.5, "device_pixel_ratio": 2.0,
         "client_time": None, "received_at": moment(NOW), "batch_id": "b1", "position": 0, "log_partition": 3,
         "log_offset": 10,
     }  # fmt: skip

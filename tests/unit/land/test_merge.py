@@ -211,4 +211,24 @@ def test_each_difference_between_the_formats_is_found(make_world: Callable[..., 
 
 def test_hours_of_one_format_are_named(world: World) -> None:
     flushes(world, 1)
-    assert compare.compare(world.lake, world.manifest).single == [("a", HOUR, "parquet"), ("b", HOUR, "parquet")]
+    assert compare.compare(world.lake, world.manifest).single == [
+        ("a", HOUR, "parquet"),
+        ("b", HOUR, "parquet"),
+    ]
+
+
+def test_files_of_an_earlier_version_merge_and_compare_with_new_ones(make_world: Callable[..., World]) -> None:
+    world = make_world(land_formats=["parquet", "jsonl"])
+    lander = world.lander()
+    for batch, more in (("old", None), ("new", {"region": {"w": 640, "h": 480}})):
+        world.append(record("a", batch, [event(NOW), event(NOW + 1)], batch=more))
+        lander.step(force=True)
+    [older] = [f for f in world.manifest.listed(format="parquet") if f.ranges[0].first_offset == 0]
+    path = world.lake.root / older.path
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["region_w", "region_h"]), path)
+    assert compare.compare(world.lake, world.manifest).differing == 0
+    world.clock.advance(2 * HOUR_MS)
+    assert merge_now(world) == 2
+    assert compare.compare(world.lake, world.manifest).differing == 0
+    frame = world.frame().sort_values(["batch_id", "position"])
+    assert frame["region_w"].fillna(0).tolist() == [640, 640, 0, 0]

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from landing import World, event, record, tables
 
 from isotherm.errors import IsothermError
 from isotherm.land.rowhash import of_table
-from isotherm.land.schema import LAKE_SCHEMA
+from isotherm.land.schema import ADDED, LAKE_SCHEMA
 from isotherm.land.write import compact, decode, encode, read_table
 
 
@@ -49,6 +50,27 @@ def test_a_jsonl_line_is_plain_json_with_the_columns_names(table: pa.Table) -> N
 def test_some_columns_only(format: str, table: pa.Table) -> None:  # noqa: A002
     back = decode(bytes(encode(table, format)), format, ["position", "batch_id"])
     assert back.to_pydict() == table.select(["position", "batch_id"]).to_pydict()
+
+
+@given(tables(min_rows=1))
+def test_a_file_of_an_earlier_version_reads_with_nulls(table: pa.Table) -> None:
+    older, rows = table.drop_columns(sorted(ADDED)), table.num_rows
+    sink = pa.BufferOutputStream()
+    pq.write_table(older, sink, store_schema=False)
+    back = decode(sink.getvalue(), "parquet")
+    assert back.schema == LAKE_SCHEMA
+    assert all(back[name].null_count == rows for name in ADDED)
+    nulls = [pa.nulls(rows, field.type) if field.name in ADDED else table[field.name] for field in LAKE_SCHEMA]
+    assert bits(back) == bits(pa.table(nulls, schema=LAKE_SCHEMA))
+    assert of_table(back) == of_table(table)
+    assert decode(sink.getvalue(), "parquet", ["region_w", "x_norm"]).column_names == ["region_w", "x_norm"]
+
+
+def test_a_file_that_lacks_an_older_column_is_damaged() -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(LAKE_SCHEMA.empty_table().drop_columns(["x_norm"]), sink)
+    with pytest.raises(ValueError, match="without the column x_norm"):
+        decode(sink.getvalue(), "parquet")
 
 
 def test_compact_drops_values_that_do_not_occur() -> None:
