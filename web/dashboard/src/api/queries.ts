@@ -1,6 +1,7 @@
 /** One function per question, and the hooks that several pages share. */
 
 import { address, api, blobOf, dataOf, jsonOf } from "./client";
+import { learnNow } from "./now";
 import { type Query, useQuery } from "./query";
 import type { Activity, Clients, Freshness, HeatmapColumns, Screens, Sdk, Status } from "./types";
 
@@ -21,8 +22,10 @@ function mapQuery({ client, screen, from, to, types }: MapQuestion): Record<stri
   return { client_id: client, screen_id: screen, from: String(from), to: String(to), event_type: types };
 }
 
-export function fetchStatus(abort?: AbortSignal): Promise<Status> {
-  return jsonOf<Status>("/v1/status", {}, withAbort(abort));
+export async function fetchStatus(abort?: AbortSignal): Promise<Status> {
+  const status = await jsonOf<Status>("/v1/status", {}, withAbort(abort));
+  learnNow(status.now);
+  return status;
 }
 
 export function fetchClients(cursor: string | null, abort?: AbortSignal): Promise<Clients> {

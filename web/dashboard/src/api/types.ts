@@ -49,7 +49,8 @@ export interface Freshness {
   readonly received: number;
   readonly last_received_at: string | null;
   readonly tiled_until: string | null;
-  readonly waiting: { readonly lander: number; readonly tiles: number };
+  /** `lander` is null when the process cannot tell. */
+  readonly waiting: { readonly lander: number | null; readonly tiles: number };
   readonly version: number;
 }
 
@@ -75,8 +76,11 @@ interface Failing {
   readonly last_error_at: number | null;
 }
 
-export type Status = Schemas["StatusAnswer"] & {
+export type Status = Pick<
+  Schemas["StatusAnswer"],
+  "dirty" | "idle" | "lake" | "now" | "tiles" | "version"
+> & {
   readonly intake?: { readonly events: number; readonly events_per_second: number };
-  readonly lander?: Failing & { readonly lag: number };
+  readonly lander?: Failing & { readonly lag: number; readonly oldest_unlanded_ms: number };
   readonly scheduler?: Failing & { readonly failures: number };
 };

@@ -11,7 +11,7 @@ export interface Words {
 
 /** "Everything is in the maps", or how many events are on their way. */
 export function freshnessWords({ now, received, last_received_at: last, tiled_until: until, waiting }: Freshness): Words {
-  const onTheirWay = waiting.lander + waiting.tiles;
+  const onTheirWay = (waiting.lander ?? 0) + waiting.tiles;
   if (received === 0) {
     return { short: "No events yet", long: "This client has not sent an event yet.", tone: "neutral" };
   }
