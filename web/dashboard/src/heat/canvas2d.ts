@@ -1,0 +1,195 @@
+import type { Field } from "./field";
+import { CONTOUR_HALF_WIDTH, CONTOUR_OPACITY, type Frame, type Painter } from "./frame";
+import { LUT_SIZE } from "./palettes";
+
+/** One sample per so many CSS pixels: a smooth field needs no more. */
+const STEP = 1.5;
+
+/** The fallback without WebGL2: the same picture as the shader's, computed on the CPU at a lower resolution. */
+export class Canvas2dPainter implements Painter {
+  readonly kind = "2d";
+  readonly #context: CanvasRenderingContext2D;
+  readonly #scratch: HTMLCanvasElement;
+
+  constructor(canvas: HTMLCanvasElement) {
+    const context = canvas.getContext("2d");
+    if (context === null) throw new Error("this browser paints neither WebGL2 nor 2D canvases");
+    this.#context = context;
+    this.#scratch = document.createElement("canvas");
+  }
+
+  paint(frame: Frame): void {
+    const context = this.#context;
+    const { canvas } = context;
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (frame.field === null) return;
+    if (frame.field.raw) this.#paintRaw(frame, frame.field);
+    else this.#paintSmooth(frame, frame.field);
+  }
+
+  dispose(): void {
+    this.#scratch.width = 0;
+    this.#scratch.height = 0;
+  }
+
+  #paintRaw(frame: Frame, field: Field): void {
+    const image = new ImageData(field.w, field.h);
+    for (let i = 0; i < field.values.length; i += 1) {
+      const value = field.values[i] as number;
+      if (value > 0) paintPixel(image.data, i, Math.max(value, 1 / (LUT_SIZE - 1)), 0, frame);
+    }
+    this.#context.imageSmoothingEnabled = false;
+    const { page } = frame;
+    this.#context.drawImage(this.#filled(image), page.x, page.y, page.w, page.h);
+  }
+
+  #paintSmooth(frame: Frame, field: Field): void {
+    const { canvas } = this.#context;
+    const { page } = frame;
+    const left = Math.max(0, Math.floor(page.x));
+    const top = Math.max(0, Math.floor(page.y));
+    const width = Math.min(canvas.width, Math.ceil(page.x + page.w)) - left;
+    const height = Math.min(canvas.height, Math.ceil(page.y + page.h)) - top;
+    if (width <= 0 || height <= 0) return;
+    const columns = Math.ceil(width / (STEP * frame.density));
+    const rows = Math.ceil(height / (STEP * frame.density));
+    const stepX = width / columns;
+    const stepY = height / rows;
+    const xs = taps(columns, (i) => (left + (i + 0.5) * stepX - page.x) / page.w, field.w);
+    const ys = taps(rows, (i) => (top + (i + 0.5) * stepY - page.y) / page.h, field.h);
+    const values = interpolate(field, xs, ys);
+    const image = new ImageData(columns, rows);
+    const halfWidth = CONTOUR_HALF_WIDTH * frame.density;
+    for (let i = 0; i < values.length; i += 1) {
+      const value = values[i] as number;
+      if (value <= 0) continue;
+      const line = frame.contours.length === 0 ? 0 : contour(values, i, columns, stepX, halfWidth, frame.contours);
+      paintPixel(image.data, i, value, line, frame);
+    }
+    this.#context.imageSmoothingEnabled = true;
+    this.#context.imageSmoothingQuality = "medium";
+    this.#context.save();
+    this.#context.beginPath();
+    this.#context.rect(page.x, page.y, page.w, page.h);
+    this.#context.clip();
+    this.#context.drawImage(this.#filled(image), left, top, width, height);
+    this.#context.restore();
+  }
+
+  #filled(image: ImageData): HTMLCanvasElement {
+    this.#scratch.width = image.width;
+    this.#scratch.height = image.height;
+    this.#scratch.getContext("2d")?.putImageData(image, 0, 0);
+    return this.#scratch;
+  }
+}
+
+/** What a sample along one axis takes from the lattice: the node before it and four weights. */
+interface Taps {
+  readonly base: Int32Array;
+  readonly weights: Float32Array;
+  readonly nodes: number;
+}
+
+/** Catmull-Rom weights for samples at `place(i)` (fractions of the screen). */
+export function taps(samples: number, place: (i: number) => number, nodes: number): Taps {
+  const base = new Int32Array(samples);
+  const weights = new Float32Array(samples * 4);
+  for (let i = 0; i < samples; i += 1) {
+    const at = place(i) * nodes - 0.5;
+    const floor = Math.floor(at);
+    const t = at - floor;
+    const u = 1 - t;
+    base[i] = floor;
+    weights.set(
+      [-0.5 * t * u * u, 1 + 0.5 * t * t * (3 * t - 5), 1 + 0.5 * u * u * (3 * u - 5), -0.5 * u * t * t],
+      i * 4,
+    );
+  }
+  return { base, weights, nodes };
+}
+
+/** The field at every sample, row by row; never above the largest of the four nodes around it. */
+export function interpolate(field: Field, xs: Taps, ys: Taps): Float32Array {
+  const columns = xs.base.length;
+  const out = new Float32Array(columns * ys.base.length);
+  const lines = new Map<number, Line>();
+  for (let y = 0; y < ys.base.length; y += 1) {
+    const base = ys.base[y] as number;
+    for (const known of lines.keys()) if (known < base - 1) lines.delete(known);
+    const line = (offset: number): Line => {
+      const found = lines.get(base + offset) ?? along(field, Math.min(Math.max(base + offset, 0), field.h - 1), xs);
+      lines.set(base + offset, found);
+      return found;
+    };
+    const [a, b, c, d] = [line(-1), line(0), line(1), line(2)];
+    const [wa, wb, wc, wd] = ys.weights.subarray(y * 4, y * 4 + 4) as unknown as [number, number, number, number];
+    for (let x = 0; x < columns; x += 1) {
+      const sum =
+        wa * (a.sums[x] as number) + wb * (b.sums[x] as number) + wc * (c.sums[x] as number) + wd * (d.sums[x] as number);
+      out[y * columns + x] = Math.max(0, Math.min(sum, Math.max(b.most[x] as number, c.most[x] as number)));
+    }
+  }
+  return out;
+}
+
+/** One row of the lattice at every sample: interpolated, and the larger of the two nodes around it. */
+interface Line {
+  readonly sums: Float32Array;
+  readonly most: Float32Array;
+}
+
+function along(field: Field, row: number, xs: Taps): Line {
+  const sums = new Float32Array(xs.base.length);
+  const most = new Float32Array(xs.base.length);
+  const start = row * field.w;
+  const node = (x: number): number => field.values[start + Math.min(Math.max(x, 0), field.w - 1)] as number;
+  for (let i = 0; i < sums.length; i += 1) {
+    const base = xs.base[i] as number;
+    const at = i * 4;
+    const near = node(base);
+    const next = node(base + 1);
+    const weights = xs.weights;
+    sums[i] =
+      (weights[at] as number) * node(base - 1) +
+      (weights[at + 1] as number) * near +
+      (weights[at + 2] as number) * next +
+      (weights[at + 3] as number) * node(base + 2);
+    most[i] = Math.max(near, next);
+  }
+  return { sums, most };
+}
+
+/** How much of a contour is at sample i, 0 to 1; `step` device pixels apart from its neighbours. */
+function contour(
+  values: Float32Array,
+  i: number,
+  columns: number,
+  step: number,
+  halfWidth: number,
+  levels: readonly number[],
+): number {
+  const value = values[i] as number;
+  const slope = Math.hypot((values[i + 1] ?? value) - value, (values[i + columns] ?? value) - value) / step;
+  let line = 0;
+  for (const level of levels) {
+    const away = Math.abs(value - level) / Math.max(slope, 1e-6);
+    line = Math.max(line, Math.min(Math.max(halfWidth + 0.5 - away, 0), 1));
+  }
+  return line;
+}
+
+function paintPixel(to: Uint8ClampedArray, i: number, value: number, line: number, frame: Frame): void {
+  const place = value * (LUT_SIZE - 1);
+  const left = Math.min(Math.floor(place), LUT_SIZE - 2);
+  const t = place - left;
+  const at = left * 4;
+  const { lut } = frame;
+  const channel = (offset: number): number =>
+    (lut[at + offset] as number) * (1 - t) + (lut[at + 4 + offset] as number) * t;
+  const lit = line * CONTOUR_OPACITY;
+  to[i * 4] = channel(0) + (255 - channel(0)) * lit;
+  to[i * 4 + 1] = channel(1) + (255 - channel(1)) * lit;
+  to[i * 4 + 2] = channel(2) + (255 - channel(2)) * lit;
+  to[i * 4 + 3] = channel(3) * frame.opacity;
+}
