@@ -28,6 +28,7 @@ from isotherm.events import (
     times_ms,
 )
 from isotherm.land.schema import LAKE_SCHEMA, MOMENT
+from isotherm.land.shapes import Shape, shape_of
 
 LATEST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999, the last a path can name."""
@@ -52,12 +53,16 @@ class Tally(Struct, frozen=True):
 
 
 class Decoded(Struct):
-    """What some records hold: rows (with the flag of the import door per row), tallies and dead letters."""
+    """What some records hold: rows (with the flag of the import door per row), tallies and dead letters.
+
+    `shapes` has, by log offset, what the records with rows say about their screens.
+    """
 
     table: pa.Table
     imported: npt.NDArray[np.bool_]
     tallies: list[Tally]
     dead: list[Stored]
+    shapes: dict[int, Shape]
 
 
 class _Facts(Struct):
@@ -94,7 +99,8 @@ def decode_records(records: Sequence[Stored]) -> Decoded:
     tallies += [Tally(w.envelope.client_id, w.envelope.received_at, w.envelope.counts) for w in kept]
     tallies += map(_dead_tally, dead)
     table = pa.concat_tables(tables) if tables else LAKE_SCHEMA.empty_table()
-    return Decoded(table, _imported(kept), tallies, dead)
+    shapes = {w.record.offset: shape for w in kept if (shape := shape_of(w.envelope, w.batch)) is not None}
+    return Decoded(table, _imported(kept), tallies, dead, shapes)
 
 
 def _envelopes(records: Sequence[Stored]) -> Iterable[Envelope | None]:

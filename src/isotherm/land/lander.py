@@ -15,7 +15,7 @@ from isotherm.clock import SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import EventLog, Stored
-from isotherm.land import ledger, merge, retention, rowhash
+from isotherm.land import ledger, merge, retention, rowhash, shapes
 from isotherm.land.columns import Decoded, decode_records
 from isotherm.land.lake import Lake, open_lake
 from isotherm.land.manifest import LakeFile, Landing, Manifest, OffsetRange
@@ -239,20 +239,10 @@ class Lander:
         """Files, then the one transaction, then the log. Returns the rows landed, 0 if another lander was first."""
         self._keep_dead(buffer)
         counts: Counter[ledger.Key] = Counter()
-        tallies = [tally for d in buffer.decoded for tally in d.tallies]
-        ledger.fold_tallies(counts, tallies)
+        ledger.fold_tallies(counts, [tally for d in buffer.decoded for tally in d.tallies])
         parts = self._new_rows(buffer, counts)
         planned = self._plan(partition, buffer, parts)
-        landing = Landing(
-            self._identity,
-            partition,
-            buffer.first,
-            buffer.next,
-            [],
-            counts,
-            {(part.client_id, part.hour): int(int64(part.table, "received_at").min()) for part in parts},
-            {client_id: arrived.newest for client_id, arrived in totals(tallies).items()},
-        )
+        landing = self._landing(partition, buffer, parts, counts)
         del self._buffers[partition], parts
         buffer.decoded.clear()
         version, written = self._write(landing, planned)
@@ -266,6 +256,22 @@ class Lander:
         self._checkpoint("committed")
         self._buffers[partition] = _Buffer(landing.next, landing.next, [])
         return self._count(written, counts)
+
+    def _landing(self, partition: int, buffer: _Buffer, parts: list[Part], counts: "Counter[ledger.Key]") -> Landing:
+        """What the one transaction says of these parts; the files come when they are written."""
+        arrived = totals(tally for d in buffer.decoded for tally in d.tallies)
+        said = {offset: shape for d in buffer.decoded for offset, shape in d.shapes.items()}
+        return Landing(
+            log=self._identity,
+            partition=partition,
+            first=buffer.first,
+            next=buffer.next,
+            files=[],
+            counts=counts,
+            received={(p.client_id, p.hour): int(int64(p.table, "received_at").min()) for p in parts},
+            newest={client_id: one.newest for client_id, one in arrived.items()},
+            shapes=shapes.fold(((p.client_id, int64(p.table, "log_offset")) for p in parts), said),
+        )
 
     def _write(self, landing: Landing, planned: list[Planned]) -> tuple[int | None, list[LakeFile]]:
         version: int | None = None

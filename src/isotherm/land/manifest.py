@@ -17,6 +17,7 @@ from isotherm.clock import HOUR_MS, Clock
 from isotherm.errors import IsothermError
 from isotherm.land import effects, rowhash
 from isotherm.land.lake import Lake
+from isotherm.land.shapes import Key, Seen, write_shapes
 from isotherm.store.db import next_version, reading, writing
 from isotherm.store.tables import file_ranges, files, positions, sequences, snapshots
 from isotherm.store.upsert import upsert
@@ -67,7 +68,8 @@ class Landing(Struct, frozen=True):
     """The records [first, next) of one partition, as files and ledger counts.
 
     `counts` maps (client_id, hour of receipt, measure, reason) to events, `received` maps (client_id, event hour) to
-    when the first of its events was received, and `newest` a client to when its last accepted event was.
+    when the first of its events was received, and `newest` a client to when its last accepted event was. `shapes`
+    says how large screens are.
     """
 
     log: str
@@ -78,6 +80,7 @@ class Landing(Struct, frozen=True):
     counts: Mapping[tuple[str, int, str, str], int]
     received: Mapping[tuple[str, int], int] = {}
     newest: Mapping[str, int] = {}
+    shapes: Mapping[Key, Seen] = {}
 
 
 class Selection(TypedDict):
@@ -197,6 +200,7 @@ class Manifest:
                 self._list(connection, landing.files, version)
                 effects.fold(connection, landing.counts)
                 effects.arrive(connection, landing.counts, landing.newest)
+                write_shapes(connection, landing.shapes)
                 hours = {(f.client_id, f.hour) for f in landing.files}
                 effects.mark(connection, hours, landing.received, version, self.clock.now_ms())
                 return version

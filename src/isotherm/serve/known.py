@@ -1,7 +1,7 @@
 """Which clients there are, when they have data, and how fresh it is: questions to the relational store."""
 
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -12,7 +12,7 @@ from isotherm.rollup.buckets import WEEK_MS, Bucket, Level, floor
 from isotherm.rollup.expiry import kept_from
 from isotherm.serve.queries import sql
 from isotherm.store.olap import Olap
-from isotherm.store.tables import buckets, dirty, ledger
+from isotherm.store.tables import backgrounds, buckets, dirty, ledger, screen_shapes
 
 _CLIENT_TABLES: Final = (buckets, dirty, ledger)
 
@@ -42,6 +42,30 @@ def client_page(connection: Connection, after: str, limit: int) -> list[str]:
     together = sa.union(*names).subquery()
     query = sa.select(together.c.client_id).order_by(together.c.client_id).limit(limit)
     return list(connection.execute(query).scalars())
+
+
+def shapes(connection: Connection, client_id: str, screen_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """How large these screens are, by device: {device, w, h, source, events} in CSS pixels, most events first."""
+    table = screen_shapes.c
+    query = (
+        sa.select(table.screen_id, table.device, table.w, table.h, table.source, table.events)
+        .where(table.client_id == client_id, table.screen_id.in_(screen_ids))
+        .order_by(table.events.desc(), table.device)
+    )
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in connection.execute(query).mappings():
+        one = dict(row)
+        found.setdefault(one.pop("screen_id"), []).append(one)
+    return found
+
+
+def pictures(connection: Connection, client_id: str, screen_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The backgrounds of these screens that have one: {w, h, version}, in pixels of the image."""
+    table = backgrounds.c
+    query = sa.select(table.screen_id, table.w, table.h, table.version).where(
+        table.client_id == client_id, table.screen_id.in_(screen_ids)
+    )
+    return {screen_id: {"w": w, "h": h, "version": version} for screen_id, w, h, version in connection.execute(query)}
 
 
 def data_span(connection: Connection, client_id: str, now_ms: int, settings: Settings) -> tuple[int, int] | None:

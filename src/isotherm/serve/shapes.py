@@ -105,6 +105,35 @@ class ClientsAnswer(Struct):
     clients: list[ClientRow]
 
 
+class Shape(Struct):
+    """How large a screen is, as the newest batch of a class of devices says; CSS pixels."""
+
+    device: Annotated[
+        Literal["phone", "tablet", "desktop"],
+        Meta(description="By the viewport's width: below 600 a phone, below 1024 a tablet."),
+    ]
+    w: Annotated[float, Meta(gt=0)]
+    h: Annotated[float, Meta(gt=0)]
+    source: Annotated[
+        Literal["region", "document", "viewport"],
+        Meta(description="What was measured; the viewport stands in where no batch told the document's size."),
+    ]
+
+
+class ShapeRow(Shape):
+    """A shape with the events behind it."""
+
+    events: Annotated[int, Meta(ge=0, description="Landed events of batches that told a size.")]
+
+
+class BackgroundSize(Struct):
+    """A picture to draw maps on; GET /v1/background has it."""
+
+    w: Annotated[int, Meta(ge=1, description="Pixels of the stored picture.")]
+    h: Annotated[int, Meta(ge=1)]
+    version: Annotated[str, Meta(description="Another text whenever the picture changed.")]
+
+
 class ScreenRow(Struct):
     """One screen with its events."""
 
@@ -113,6 +142,9 @@ class ScreenRow(Struct):
     tiled: Annotated[int, Meta(ge=0, description="Of these, events counted in a cell.")]
     last_event: datetime
     event_types: Annotated[dict[str, Count], Meta(description="Events of each type.")]
+    shape: Annotated[Shape | None, Meta(description="Of the class of devices with most events.")]
+    shapes: Annotated[list[ShapeRow], Meta(description="Most events first.")]
+    background: BackgroundSize | None
 
 
 class ScreensAnswer(Struct, kw_only=True):

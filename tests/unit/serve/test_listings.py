@@ -4,9 +4,13 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 
 from isotherm.clock import DAY_MS, HOUR_MS
+from isotherm.store.db import writing
+from isotherm.store.tables import backgrounds, screen_shapes
 
 WEEK = 1_770_595_200_000
 SHOP = {"client_id": "shop"}
@@ -182,3 +186,46 @@ def test_activity_of_expired_hours_is_422_and_says_from_where(api: Any, world: A
     assert answer.status_code == 422
     assert answer.json()["nearest"]["from"] > "2026-05"
     assert api.get("/v1/activity", params=asked | {"step": "auto"}).json()["step"] == "day"
+
+
+def put(world: Any, table: sa.Table, *rows: dict[str, Any]) -> None:
+    with writing(world.engine) as connection:
+        connection.execute(sa.insert(table), list(rows))
+
+
+def shape(client_id: str, device: str, events: int, h: float = 900) -> dict[str, Any]:
+    key = {"client_id": client_id, "screen_id": "/home", "device": device}
+    return key | {"w": 390.5, "h": h, "source": "document", "events": events, "seen_at": 1}
+
+
+def test_screens_say_how_large_they_are_and_whether_they_have_a_picture(api: Any, world: Any) -> None:
+    put(
+        world,
+        screen_shapes,
+        shape("shop", "desktop", 5),
+        shape("shop", "phone", 8, 4000.5),
+        shape("bank", "tablet", 99),
+    )
+    picture = {
+        "client_id": "shop",
+        "screen_id": "/dense",
+        "w": 720,
+        "h": 9000,
+        "version": "v1",
+        "media_type": "image/webp",
+    }
+    put(world, backgrounds, picture | {"bytes": 3, "content": b"abc", "updated_at": 1})
+    rows = {row["screen_id"]: row for row in api.get("/v1/screens", params=SHOP).json()["screens"]}
+    phone = {"device": "phone", "w": 390.5, "h": 4000.5, "source": "document"}
+    desktop = {"device": "desktop", "w": 390.5, "h": 900.0, "source": "document"}
+    assert rows["/home"]["shape"] == phone
+    assert rows["/home"]["shapes"] == [phone | {"events": 8}, desktop | {"events": 5}]
+    assert rows["/home"]["background"] is None
+    assert (rows["/dense"]["shape"], rows["/dense"]["shapes"]) == (None, [])
+    assert rows["/dense"]["background"] == {"w": 720, "h": 9000, "version": "v1"}
+    arrow = api.get("/v1/screens", params=SHOP, headers={"accept": "application/vnd.apache.arrow.stream"})
+    table = {row["screen_id"]: row for row in pa.ipc.open_stream(arrow.content).read_all().to_pylist()}
+    for name in ("/home", "/dense"):
+        assert {k: table[name][k] for k in ("shape", "shapes", "background")} == {
+            k: rows[name][k] for k in ("shape", "shapes", "background")
+        }

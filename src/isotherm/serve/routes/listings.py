@@ -29,6 +29,7 @@ _CLIENT_ROWS: Final = pa.schema(
         ("last_event", _MOMENT),
     ]
 )
+_SIZE: Final = [("device", pa.string()), ("w", pa.float64()), ("h", pa.float64()), ("source", pa.string())]
 _SCREEN_ROWS: Final = pa.schema(
     [
         ("screen_id", pa.string()),
@@ -36,6 +37,9 @@ _SCREEN_ROWS: Final = pa.schema(
         ("tiled", pa.uint64()),
         ("last_event", _MOMENT),
         ("event_types", pa.map_(pa.string(), pa.uint64())),
+        ("shape", pa.struct(_SIZE)),
+        ("shapes", pa.list_(pa.struct([*_SIZE, ("events", pa.uint64())]))),
+        ("background", pa.struct([("w", pa.uint32()), ("h", pa.uint32()), ("version", pa.string())])),
     ]
 )
 _FIRST_PAGE: Final = ((1 << 64) - 1, "\U0010ffff")
@@ -84,7 +88,7 @@ def screens(
     limit: params.Limit = 100,
     cursor: params.Cursor = None,
 ) -> Response[bytes]:
-    """A client's screens with events per type and the last event, most events first."""
+    """A client's screens, most events first: events per type, the last event, how large they are, their picture."""
     params.client(client_id)
     after = params.read_cursor(cursor) or _FIRST_PAGE
     with reading(deps.engine) as connection:
@@ -102,7 +106,12 @@ def screens(
             **bucket_params(buckets),
         },
     )
-    rows = _screen_rows(found.slice(0, limit))
+    page = found.slice(0, limit)
+    ids: list[str] = page["screen_id"].to_pylist()
+    with reading(deps.engine) as connection:
+        shapes = known.shapes(connection, client_id, ids)
+        pictures = known.pictures(connection, client_id, ids)
+    rows = _screen_rows(page, shapes, pictures)
     more = None
     if found.num_rows > limit:
         more = params.make_cursor(found["events"][limit - 1].as_py(), found["screen_id"][limit - 1].as_py())
@@ -110,10 +119,15 @@ def screens(
     return listing(request, "screens", rows, {"client_id": client_id, **bounds, "next_cursor": more})
 
 
-def _screen_rows(found: pa.Table) -> pa.Table:
+def _screen_rows(
+    found: pa.Table, shapes: dict[str, list[dict[str, Any]]], pictures: dict[str, dict[str, Any]]
+) -> pa.Table:
     rows = found.to_pylist()
     for row in rows:
         row["event_types"] = list(zip(row.pop("types"), row.pop("type_counts"), strict=True))
+        row["shapes"] = shapes.get(row["screen_id"], [])
+        row["shape"] = row["shapes"][0] if row["shapes"] else None
+        row["background"] = pictures.get(row["screen_id"])
     return pa.Table.from_pylist(rows, schema=_SCREEN_ROWS)
 
 

@@ -239,9 +239,29 @@ export interface paths {
         };
         /**
          * Screens of a client
-         * @description A client's screens with events per type and the last event, most events first.
+         * @description A client's screens, most events first: events per type, the last event, how large they are, their picture.
          */
         get: operations["V1ScreensScreens"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sdk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The browser SDK
+         * @description Names, size and integrity hash of the browser SDK, and the tag that puts it on a page.
+         */
+        get: operations["V1SdkSdkFacts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -262,6 +282,28 @@ export interface paths {
          * @description Lander, scheduler, log, lake and tiles at one look.
          */
         get: operations["V1StatusStatus"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/thumbnail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Small picture of a map
+         * @description A transparent PNG of a screen's map, on a logarithmic scale and in the screen's shape.
+         *
+         *     The range defaults to everything there is.
+         */
+        get: operations["V1ThumbnailThumbnailPng"];
         put?: never;
         post?: never;
         delete?: never;
@@ -316,6 +358,17 @@ export interface components {
              * @example 2026-02-02T10:00:00.000Z
              */
             start: string;
+        };
+        /**
+         * BackgroundSize
+         * @description A picture to draw maps on; GET /v1/background has it.
+         */
+        BackgroundSize: {
+            h: number;
+            /** @description Another text whenever the picture changed. */
+            version: string;
+            /** @description Pixels of the stored picture. */
+            w: number;
         };
         /**
          * BucketName
@@ -575,6 +628,7 @@ export interface components {
          * @description One screen with its events.
          */
         ScreenRow: {
+            background: components["schemas"]["BackgroundSize"] | null;
             /** @description Events of each type. */
             event_types: {
                 [key: string]: number;
@@ -583,6 +637,10 @@ export interface components {
             events: number;
             last_event: string;
             screen_id: string;
+            /** @description Of the class of devices with most events. */
+            shape: components["schemas"]["Shape"] | null;
+            /** @description Most events first. */
+            shapes: components["schemas"]["ShapeRow"][];
             /** @description Of these, events counted in a cell. */
             tiled: number;
         };
@@ -596,6 +654,63 @@ export interface components {
             next_cursor: string | null;
             screens: components["schemas"]["ScreenRow"][];
             to: string | null;
+        };
+        /**
+         * SdkAnswer
+         * @description The browser SDK that this server hands out, and how to put it on a page.
+         */
+        SdkAnswer: {
+            bytes: number;
+            /** @description The collector as the asking browser reaches it. */
+            collector_url: string;
+            gzip_bytes: number;
+            /** @description For the attribute `integrity` beside `versioned_path`. */
+            integrity: string;
+            /** @description Always the current version; kept by browsers for five minutes. */
+            path: string;
+            /** @description The tag to paste; put your client id in the place of YOUR-CLIENT. */
+            snippet: string;
+            version: string;
+            /** @description This version only; kept by browsers for a year. */
+            versioned_path: string;
+        };
+        /**
+         * Shape
+         * @description How large a screen is, as the newest batch of a class of devices says; CSS pixels.
+         */
+        Shape: {
+            /**
+             * @description By the viewport's width: below 600 a phone, below 1024 a tablet.
+             * @enum {unknown}
+             */
+            device: "desktop" | "phone" | "tablet";
+            h: number;
+            /**
+             * @description What was measured; the viewport stands in where no batch told the document's size.
+             * @enum {unknown}
+             */
+            source: "document" | "region" | "viewport";
+            w: number;
+        };
+        /**
+         * ShapeRow
+         * @description A shape with the events behind it.
+         */
+        ShapeRow: {
+            /**
+             * @description By the viewport's width: below 600 a phone, below 1024 a tablet.
+             * @enum {unknown}
+             */
+            device: "desktop" | "phone" | "tablet";
+            /** @description Landed events of batches that told a size. */
+            events: number;
+            h: number;
+            /**
+             * @description What was measured; the viewport stands in where no batch told the document's size.
+             * @enum {unknown}
+             */
+            source: "document" | "region" | "viewport";
+            w: number;
         };
         /**
          * StatusAnswer
@@ -1356,6 +1471,30 @@ export interface operations {
             503: components["responses"]["503"];
         };
     };
+    V1SdkSdkFacts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The browser SDK that this server hands out, and how to put it on a page. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SdkAnswer"];
+                };
+            };
+            401: components["responses"]["401"];
+            421: components["responses"]["421"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
     V1StatusStatus: {
         parameters: {
             query?: never;
@@ -1376,6 +1515,60 @@ export interface operations {
             };
             401: components["responses"]["401"];
             421: components["responses"]["421"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1ThumbnailThumbnailPng: {
+        parameters: {
+            query: {
+                /** @description Whose data. Another client's rows never show. */
+                client_id: string;
+                /** @description The screen: 1 to 256 bytes of UTF-8 without control characters and without `|`. */
+                screen_id: string;
+                /** @description Start, included; RFC 3339 or ms, on the hour. Default: the first data. */
+                from?: string;
+                /** @description End, excluded; RFC 3339 or ms, on the hour. Default: after the last data. */
+                to?: string;
+                /** @description Kind of event. Repeat it or separate kinds by commas: their counts are summed. */
+                event_type?: string[];
+                /** @description Colours of the map. */
+                palette?: "inferno" | "viridis" | "cividis" | "magma" | "classic";
+                /** @description The ground it will lie on: a dark one gets no dark colours. */
+                theme?: "light" | "dark";
+            };
+            header?: {
+                /** @description ETag of an answer the caller holds. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The picture. */
+            200: {
+                headers: {
+                    /** @description Strong validator of this answer. */
+                    etag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": string;
+                };
+            };
+            /** @description The answer with the ETag in If-None-Match is still right. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            404: components["responses"]["404"];
+            421: components["responses"]["421"];
+            422: components["responses"]["422"];
             500: components["responses"]["500"];
             503: components["responses"]["503"];
         };
