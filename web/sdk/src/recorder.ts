@@ -1,0 +1,116 @@
+import { anchorOf, meant } from './anchor';
+import type { Ready, View } from './batch';
+import type { Note } from './capture';
+import { fraction } from './coordinates';
+import { boxOf, measure, type Box, type Sizes } from './measure';
+import { safe } from './safe';
+
+interface Raw extends Note {
+  view: View;
+  sizes: Sizes | undefined;
+}
+
+const IDLE_MS = 100;
+
+/** Runs soon, when the browser has nothing better to do. */
+const whenIdle = (work: () => void): unknown =>
+  'requestIdleCallback' in window ? requestIdleCallback(work, { timeout: IDLE_MS }) : setTimeout(work, IDLE_MS / 2);
+
+/** The share of a length that an offset is, if it lies inside. */
+const share = (offset: number, size: number): number | undefined =>
+  size > 0 && offset >= 0 && offset <= size ? fraction(offset, size) : undefined;
+
+/**
+ * Turns notes into events. Sizes are those of the last measurement before the note; elements are measured in idle
+ * time, many at once.
+ */
+export function createRecorder(regionSelector: string | undefined, lose: (reason: string) => void, signal: AbortSignal) {
+  let raws: Raw[] = [];
+  let ready: Ready[] = [];
+  let sizes: Sizes | undefined;
+  let region: Element | null | undefined;
+  let waits = false;
+
+  const observer = new ResizeObserver(safe(look));
+  signal.addEventListener('abort', () => observer.disconnect());
+  observer.observe(document.documentElement);
+
+  function look(): void {
+    if (signal.aborted) return;
+    if (regionSelector) {
+      const found = document.querySelector(regionSelector);
+      if (found && found !== region) observer.observe(found);
+      region = found;
+    }
+    sizes = measure(region);
+  }
+
+  function finish(raw: Raw, leaving?: boolean): void {
+    const { type, time, view, target, attrs } = raw;
+    const seen = raw.sizes ?? sizes;
+    if (!seen) return;
+    const place = (element: Element): Box | undefined =>
+      leaving || !element.isConnected ? undefined : boxOf(element);
+    const event: Record<string, unknown> = { event_time: time, event_type: type };
+    if (type === 'scroll') {
+      if (leaving) return;
+      event['scroll_y'] = Math.round(scrollY);
+      event['attrs'] = { depth: fraction(scrollY + seen.viewHeight, seen.pageHeight) };
+    } else if (target) {
+      const { box } = seen;
+      let { x, y } = raw as { x?: number; y: number };
+      if (x === undefined) {
+        const hit = place(target);
+        if (!hit) return lose('no_position');
+        x = hit.x + hit.w / 2;
+        y = hit.y + hit.h / 2;
+      }
+      // Not on the region: not an event of this screen.
+      if (!box || (regionSelector && (share(x - box.x, box.w) === undefined || share(y - box.y, box.h) === undefined)))
+        return;
+      event['x_norm'] = fraction(x - box.x, box.w);
+      event['y_norm'] = fraction(y - box.y, box.h);
+      event['x_px'] = Math.round(x);
+      event['y_px'] = Math.round(y);
+      event['scroll_y'] = Math.round(raw.scrolled!);
+      const element = meant(target);
+      const around = place(element);
+      event['anchor'] = raw.anchor ?? (target.isConnected ? anchorOf(element) : undefined);
+      if (around) {
+        const ax = share(x - around.x, around.w);
+        const ay = share(y - around.y, around.h);
+        if (ax !== undefined && ay !== undefined) Object.assign(event, { ax, ay });
+      }
+    } else if (attrs) event['attrs'] = attrs;
+    ready.push({ view, sizes: seen.text, text: JSON.stringify(event) });
+  }
+
+  /** Turn all notes into events. Leaving, nothing is measured any more. */
+  function process(leaving?: boolean): void {
+    waits = false;
+    const taken = raws;
+    raws = [];
+    if (!taken.length || signal.aborted) return;
+    if (!leaving || !sizes) look();
+    for (const raw of taken) safe(finish)(raw, leaving);
+  }
+
+  return {
+    /** Keep a note of this view; how many events wait now. */
+    add(note: Note, view: View): number {
+      raws.push({ ...note, view, sizes });
+      if (!waits) {
+        waits = true;
+        whenIdle(safe(() => process()));
+      }
+      return raws.length + ready.length;
+    },
+    /** All events so far. */
+    take(leaving?: boolean): Ready[] {
+      process(leaving);
+      const taken = ready;
+      ready = [];
+      return taken;
+    },
+  };
+}

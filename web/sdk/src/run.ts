@@ -1,0 +1,147 @@
+import type { Options } from '../isotherm';
+import { batches, type View } from './batch';
+import { capture, type Note } from './capture';
+import { uuid } from './ids';
+import { OPT_OUT } from './privacy';
+import { createQueue, type Row } from './queue';
+import { createRecorder } from './recorder';
+import { listenUntil } from './listen';
+import { onRoute } from './route';
+import { safe } from './safe';
+import { hashRoute, screenId } from './screen';
+import { createSender, webLock } from './sender';
+import { createPost } from './transport';
+
+declare const SDK_VERSION: string;
+
+/** A little less than the second that events may wait for the queue. */
+const FLUSH_MS = 900;
+const MOST_WAITING = 200;
+const MOST_ATTRS = 32_768;
+const SESSION = 'isotherm.session';
+const EVENT_TYPE = /^[a-z][a-z0-9_.$-]{0,63}$/;
+const POSITIONED = /^(?:mousemove|click|touch)$/;
+
+export const queueName = (client: string): string => `isotherm.${client}`;
+
+export type Running = ReturnType<typeof run>;
+
+function sessionId(): string {
+  const fresh = uuid();
+  return (
+    safe(() => {
+      const known = sessionStorage.getItem(SESSION);
+      if (!known) sessionStorage.setItem(SESSION, fresh);
+      return known;
+    })() ?? fresh
+  );
+}
+
+export function forgetSession(): void {
+  safe(() => sessionStorage.removeItem(SESSION))();
+}
+
+/** Everything of one `init`, until it is stopped. */
+export function run(options: Options, refused: () => void) {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const listen = listenUntil(signal);
+  const queue = createQueue(queueName(options.client));
+  const sender = createSender(queue, createPost(options.endpoint), webLock(queueName(options.client)));
+  const recorder = createRecorder(options.region, queue.lose, signal);
+  const common = { client_id: options.client, session_id: sessionId(), sdk: `isotherm-web/${SDK_VERSION}` };
+  const underWay = new Set<Row>();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let view: View;
+  let route = '';
+
+  const layouts = Array.from(options.breakpoints ?? [])
+    // oxlint-disable-next-line unicorn/no-array-sort -- toSorted is younger than the browsers this runs in
+    .sort((a, b) => a - b)
+    .map((width) => ({ width, wide: matchMedia(`(min-width:${width}px)`) }));
+  const suffix = (): string => {
+    const under = layouts.find((layout) => !layout.wide.matches);
+    return under ? `@under-${under.width}` : '';
+  };
+
+  function record(note: Note): void {
+    if (signal.aborted) return;
+    const waiting = recorder.add(note, view);
+    // Not here: this runs in the page's listeners.
+    if (waiting === MOST_WAITING) {
+      clearTimeout(timer);
+      timer = setTimeout(flush);
+    } else timer ??= setTimeout(flush, FLUSH_MS);
+  }
+
+  const settle = capture(record, listen);
+
+  /** Begin a page view where the route changed (or must count as changed), and new numbers where the layout did. */
+  function arrive(again?: boolean): void {
+    const here = `${location.pathname}${hashRoute(location.hash)}\n${screenId(options.screen, location, '')}`;
+    const screen = screenId(options.screen, location, suffix());
+    const fresh = again || here !== route;
+    if (!fresh && screen === view.screen) return;
+    settle();
+    route = here;
+    view = { id: uuid(), screen, url: (location.origin + location.pathname).slice(0, 2048), batches: 0, events: 0 };
+    if (fresh) record({ type: 'pageview', time: Date.now() });
+  }
+
+  async function flush(): Promise<void> {
+    clearTimeout(timer);
+    timer = undefined;
+    try {
+      const rows = batches(recorder.take(), common);
+      for (const row of rows) underWay.add(row);
+      await Promise.all(rows.map((row) => queue.put(row).finally(() => underWay.delete(row))));
+      await sender.kick();
+    } catch {
+      // Nothing of ours may reach the page.
+    }
+  }
+
+  /** The page may be gone in a moment: everything is handed over before this returns. */
+  function leave(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    settle();
+    const rows = batches(recorder.take(true), common);
+    sender.leave(rows);
+    queue.putNow([...underWay, ...rows]);
+  }
+
+  listen(document, 'visibilitychange', () => document.visibilityState === 'hidden' && leave());
+  listen(window, 'pagehide', leave);
+  listen(window, 'pageshow', (event: PageTransitionEvent) => event.persisted && arrive(true));
+  listen(window, 'online', sender.wake);
+  listen(window, 'storage', (event: StorageEvent) => event.key === OPT_OUT && event.newValue && refused());
+  for (const { wide } of layouts) listen(wide, 'change', () => arrive());
+  onRoute(
+    safe(() => arrive()),
+    listen,
+    signal,
+  );
+  arrive(true);
+  void sender.kick();
+
+  return {
+    flush,
+    track(name: string, attrs?: object): void {
+      if (!EVENT_TYPE.test(name) || POSITIONED.test(name)) return queue.lose('bad_event_type');
+      const text = safe(JSON.stringify)(attrs ?? {});
+      if (!text || text.length > MOST_ATTRS) return queue.lose('bad_attrs');
+      record({ type: name, time: Date.now(), attrs: JSON.parse(text) as object });
+    },
+    /** End it; what was recorded goes to the queue, or nowhere. */
+    stop(forget?: boolean): void {
+      settle();
+      const rows = forget ? [] : batches(recorder.take(), common);
+      clearTimeout(timer);
+      controller.abort();
+      sender.stop();
+      if (!forget) queue.putNow([...underWay, ...rows]);
+      void queue.close();
+    },
+  };
+}

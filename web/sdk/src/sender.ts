@@ -1,0 +1,92 @@
+import { delayAfter } from './backoff';
+import { halves, MOST_BODY_BYTES } from './batch';
+import type { Queue, Row } from './queue';
+import type { Post } from './transport';
+
+export type Lock = (work: () => Promise<void>) => Promise<void>;
+
+/** One tab of a site sends at a time, where the browser can say so. */
+export const webLock =
+  (name: string): Lock =>
+  async (work) => {
+    try {
+      await navigator.locks.request(name, work);
+    } catch {
+      // No locks here. Then two tabs may send the same batch, and its id decides.
+      await work();
+    }
+  };
+
+/** Empties the queue into the collector, oldest first, one request at a time, waiting as long as it must. */
+export function createSender(queue: Queue, post: Post, lock: Lock) {
+  const busy = new Set<string>();
+  let failures = 0;
+  let waitUntil = 0;
+  let asked = false;
+  let stopped = false;
+  let again = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let running: Promise<void> | undefined;
+
+  const ready = (): boolean => !stopped && performance.now() >= waitUntil;
+
+  async function settle(row: Row, leaving?: boolean): Promise<void> {
+    const [status, retryMs] = await post(row, leaving);
+    if (status === 202) {
+      failures = 0;
+      await queue.remove(row.key);
+    } else if (status === 413) {
+      const parts = halves(row);
+      await (parts.length ? queue.replace(row, parts) : queue.drop(row.key, 'too_large'));
+    } else if (status >= 400 && status < 500 && status !== 429 && status !== 408) {
+      await queue.drop(row.key, 'refused');
+    } else {
+      if (!status) await queue.doubt(row);
+      const wait = delayAfter(++failures, retryMs);
+      asked = retryMs > 0;
+      waitUntil = performance.now() + wait;
+      clearTimeout(timer);
+      if (!stopped) timer = setTimeout(kick, wait + 1);
+    }
+  }
+
+  async function drain(): Promise<void> {
+    again = false;
+    let row: Row | undefined;
+    while (ready() && (row = await queue.next(busy))) await settle(row);
+  }
+
+  /** Send what there is, if it is time; resolves when that was tried. */
+  function kick(): Promise<void> {
+    again = true;
+    if (!ready()) return Promise.resolve();
+    return (running ??= lock(() => drain().catch(() => {})).finally(() => {
+      running = undefined;
+      if (again) void kick();
+    }));
+  }
+
+  return {
+    kick,
+    /** The network is back: what waits for it needs not wait longer; what the server asked for stands. */
+    wake(): void {
+      if (!asked) waitUntil = 0;
+      void kick();
+    },
+    /** Send at once, without a lock, what outlives the page; the rest stays in the queue. */
+    leave(rows: Row[]): void {
+      let bytes = 0;
+      for (const row of rows) {
+        bytes += row.key[2];
+        if (bytes > MOST_BODY_BYTES || !ready()) return;
+        busy.add(row.key[1]);
+        row.unsure = true;
+        void settle(row, true).finally(() => busy.delete(row.key[1])).catch(() => {});
+      }
+    },
+    stop(): void {
+      stopped = true;
+      clearTimeout(timer);
+    },
+  };
+}
