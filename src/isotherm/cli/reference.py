@@ -85,8 +85,10 @@ def _command_names(app: Any, prefix: tuple[str, ...] = ()) -> Iterable[tuple[str
 def http_document() -> str:
     """The OpenAPI document of the query API."""
     from isotherm.serve.app import openapi_document
+    from isotherm.view.routes import described
 
-    return msgspec.json.format(msgspec.json.encode(openapi_document(), order="sorted"), indent=2).decode() + "\n"
+    document = msgspec.json.encode(openapi_document(described()), order="sorted")
+    return msgspec.json.format(document, indent=2).decode() + "\n"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from isotherm.view.files import NOSNIFF, REVALIDATE, STATIC, YEAR, Ask, File, Reply, load, plain
+from isotherm.view.files import NOSNIFF, REVALIDATE, STATIC, YEAR, Ask, Reply, load, plain
 
 FOLDER: Final = STATIC / "dashboard"
 PAGE: Final = "index.html"
@@ -12,7 +12,7 @@ POLICY: Final = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _DAY: Final = "public, max-age=86400"
-_NOT_BUILT: Final = b"""<!doctype html>
+_NOT_BUILT: Final = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -35,8 +35,7 @@ class Dashboard:
         """The one page of the dashboard, or how to build it."""
         if file := self.files.get(PAGE):
             return file.reply(method, ask)
-        page = File(_NOT_BUILT, "text/html; charset=utf-8", {**_headers(PAGE), "cache-control": "no-store"})
-        return page.reply(method, ask)._replace(status=503)
+        return plain(503, _NOT_BUILT, "text/html; charset=utf-8")
 
     def asset(self, path: str, method: str, ask: Ask) -> Reply:
         """A file by its path in the folder; 404 in plain text for one that is not there."""

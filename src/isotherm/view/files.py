@@ -81,10 +81,10 @@ class File:
         return Reply(200, headers, b"" if method == "HEAD" else body)
 
 
-def plain(status: int, text: str) -> Reply:
-    """An answer in plain text that nobody keeps."""
+def plain(status: int, text: str, media_type: str = MEDIA_TYPES[".txt"]) -> Reply:
+    """A short answer that nobody keeps."""
     body = (text.rstrip() + "\n").encode()
-    headers = {"content-type": MEDIA_TYPES[".txt"], "cache-control": "no-store", "content-length": str(len(body))}
+    headers = {"content-type": media_type, "cache-control": "no-store", "content-length": str(len(body))}
     return Reply(status, headers | NOSNIFF, body)
 
 

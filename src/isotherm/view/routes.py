@@ -1,8 +1,8 @@
 """The routes of this stage: the dashboard, the SDK, the demo site, and pictures of maps."""
 
-from typing import Any, Final
+from typing import Final
 
-from litestar import Request, Response, route
+from litestar import Response, route
 from litestar.di import NamedDependency
 from litestar.enums import HttpMethod
 from litestar.exceptions import NotFoundException
@@ -12,17 +12,17 @@ from litestar.types import ControllerRouterHandler
 from isotherm.config import Settings
 from isotherm.serve.more import OPEN, More
 from isotherm.view.address import collector_url
+from isotherm.view.api import DESCRIBED, AnyRequest, InSdk, sdk_facts, thumbnail_png
 from isotherm.view.dashboard import Dashboard
 from isotherm.view.files import Reply
 from isotherm.view.sdk import PATH, VERSIONED, Sdk, load_sdk, sdk_reply
 from isotherm.view.site import Site, load_site
 
-AnyRequest = Request[Any, Any, Any]
 InDashboard = NamedDependency[Dashboard]
-InSdk = NamedDependency[Sdk | None]
 InSite = NamedDependency[Site]
 InSettings = NamedDependency[Settings]
 
+API: Final[list[ControllerRouterHandler]] = [sdk_facts, thumbnail_png]
 _READ: Final = [HttpMethod.GET, HttpMethod.HEAD]
 _VIEWS: Final = ["/", "/setup", "/c", "/c/{view:path}"]
 """The dashboard's own addresses: the page draws what they name."""
@@ -32,7 +32,13 @@ def more(settings: Settings) -> More:
     """All routes of this stage, with the files read and packed."""
     dashboard = Dashboard()
     given = {"dashboard": dashboard, "sdk": load_sdk(), "site": load_site(settings), "settings": settings}
-    return More(pages=[page, asset, *_root_files(dashboard), script, versioned_script, demo], given=given)
+    pages = [page, asset, *_root_files(dashboard), script, versioned_script, demo]
+    return More(api=API, pages=pages, described=DESCRIBED, given=given)
+
+
+def described() -> More:
+    """What of it goes into the OpenAPI document; reads no file."""
+    return More(api=API, described=DESCRIBED, given={"sdk": None})
 
 
 def _root_files(dashboard: Dashboard) -> list[ControllerRouterHandler]:

@@ -4,16 +4,19 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from litestar.testing import TestClient
+from serving import World
 
 from isotherm import __version__
 from isotherm.config import Settings, load_settings
 from isotherm.errors import ConfigError
+from isotherm.view import routes
 from isotherm.view.address import collector_url
 from isotherm.view.sdk import load_sdk
 
@@ -107,3 +110,32 @@ def test_the_demo_site_is_there_only_when_its_client_may_send(open_app: Callable
     refused = open_app(clients=["shop"]).get("/demo/")
     assert refused.status_code == 404
     assert "clients" in refused.text
+
+
+def test_the_facts_are_those_of_what_is_served(open_app: Callable[..., TestClient[Any]]) -> None:
+    app = open_app(collect_port=7099)
+    facts = app.get("/v1/sdk").json()
+    content = app.get("/v1/openapi.json").json()["paths"]["/v1/sdk"]["get"]["responses"]["200"]["content"]
+    assert content["application/json"]["schema"]["$ref"].endswith("/SdkAnswer")
+    assert (facts["version"], facts["path"]) == (__version__, "/isotherm.js")
+    assert facts["collector_url"] == "http://127.0.0.1:7099"
+    tag = re.fullmatch(
+        r'<script async src="([^"]+)" integrity="([^"]+)" crossorigin="anonymous" data-endpoint="([^"]+)" '
+        r'data-client="YOUR-CLIENT"></script>',
+        facts["snippet"],
+    )
+    assert tag is not None
+    assert tag[1] == facts["collector_url"] + facts["versioned_path"]
+    assert tag[3] == facts["collector_url"]
+    body = app.get(facts["versioned_path"]).content
+    assert tag[2] == facts["integrity"] == "sha384-" + base64.b64encode(hashlib.sha384(body).digest()).decode()
+    assert facts["bytes"] == len(body)
+    public = open_app(collect_public_url="https://events.example").get("/v1/sdk").json()
+    assert public["snippet"].startswith('<script async src="https://events.example/isotherm-')
+
+
+def test_without_a_built_sdk_the_facts_say_what_to_do(make_world: Callable[..., World]) -> None:
+    with make_world().client(routes.described()) as app:
+        answer = app.get("/v1/sdk")
+    assert answer.status_code == 503
+    assert "make setup" in answer.json()["detail"]
