@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { MAX_FRAMES, film, inParallel, nextFrame, plan } from "../../src/pages/map/playback.ts";
-import { DAY, HOUR, WEEK } from "../../src/pages/map/time.ts";
+import { MAX_FRAMES, film, inParallel, nextFrame, plan } from "../../src/pages/map/playback";
+import { heatMapFromColumns } from "../../src/heat/columns";
+import { DAY, HOUR, WEEK } from "../../src/pages/map/time";
 
 const DAY0 = Date.parse("2026-11-16T00:00:00Z");
+
+const size = (long: number): number => plan({ from: DAY0, to: DAY0 + long }).size;
 
 describe("a plan", () => {
   it("covers the range once, in order, with few enough frames, for any range", () => {
@@ -15,17 +18,14 @@ describe("a plan", () => {
           expect(frames.length).toBeLessThanOrEqual(MAX_FRAMES);
           expect(frames[0]?.from).toBe(range.from);
           expect(frames.at(-1)?.to).toBe(range.to);
-          frames.forEach((frame, index) => {
-            expect(frame.to).toBeGreaterThan(frame.from);
-            if (index > 0) expect(frame.from).toBe(frames[index - 1]?.to);
-          });
+          expect(frames.every((frame) => frame.to > frame.from)).toBe(true);
+          expect(frames.slice(1).map((frame) => frame.from)).toEqual(frames.slice(0, -1).map((frame) => frame.to));
         }
       }
     }
   });
 
   it("takes hours for a day, two hours for a week, days for three months, weeks for years", () => {
-    const size = (long: number): number => plan({ from: DAY0, to: DAY0 + long }).size;
     expect(size(DAY)).toBe(HOUR);
     expect(size(WEEK)).toBe(2 * HOUR);
     expect(size(90 * DAY)).toBe(DAY);
@@ -40,9 +40,11 @@ describe("a plan", () => {
   });
 });
 
+const frame = (cell: number[], count: number[], total: number, max: number) =>
+  heatMapFromColumns({ grid_w: 2, grid_h: 2, cell, count, total, max });
+
 describe("a film", () => {
-  const frame = (cell: number[], count: number[]) => ({ grid_w: 2, grid_h: 2, cell, count });
-  const frames = [frame([0, 3], [5, 1]), frame([], []), frame([0], [2])];
+  const frames = [frame([0, 3], [5, 1], 6, 5), frame([], [], 0, 0), frame([0], [2], 2, 2)];
 
   it("shows each frame alone under the largest count of any", () => {
     const made = film(frames, "frame");

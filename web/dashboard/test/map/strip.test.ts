@@ -17,8 +17,8 @@ import {
   timeAt,
   xAt,
   zoomed,
-} from "../../src/pages/map/strip.ts";
-import { DAY, HOUR, WEEK, floorTo } from "../../src/pages/map/time.ts";
+} from "../../src/pages/map/strip";
+import { DAY, HOUR, WEEK, floorTo } from "../../src/pages/map/time";
 
 const at = (text: string): number => Date.parse(text);
 const NOON = at("2026-11-20T12:00:00Z");

@@ -15,7 +15,7 @@ import {
   roundTo,
   unitAt,
   wholeHours,
-} from "../../src/pages/map/time.ts";
+} from "../../src/pages/map/time";
 
 const at = (text: string): number => Date.parse(text);
 

@@ -1,8 +1,8 @@
 /** A time-lapse: how a range is cut into frames, and what is drawn for each. */
 
-import type { HeatMap } from "../../heat/types.ts";
-import { type Columns, addColumns, emptyMap } from "./cells.ts";
-import { DAY, HOUR, type Range, UNIT_MS, type Unit, WEEK, floorTo, length, lengthText } from "./time.ts";
+import { sumMaps } from "../../heat/columns";
+import type { HeatMap } from "../../heat/types";
+import { DAY, HOUR, type Range, UNIT_MS, type Unit, WEEK, floorTo, length, lengthText } from "./time";
 
 export const MAX_FRAMES = 96;
 
@@ -53,18 +53,17 @@ export interface Film {
   readonly top: number;
 }
 
-/** Frames in order as maps of their own, or each with everything before it. */
-export function film(frames: readonly Columns[], mode: Mode): Film {
+/** The frames' maps in order, each alone or with everything before it. */
+export function film(frames: readonly HeatMap[], mode: Mode): Film {
   const maps: HeatMap[] = [];
-  let sum: HeatMap | null = null;
   for (const frame of frames) {
-    const map: HeatMap = addColumns(mode === "cumulative" && sum ? sum : emptyMap(frame), frame);
-    maps.push(map);
-    sum = map;
+    const before = maps.at(-1);
+    maps.push(mode === "cumulative" && before ? sumMaps([before, frame]) : frame);
   }
   return { maps, top: maps.reduce((top, map) => Math.max(top, map.max), 0) };
 }
 
+/** Frames per second. */
 export const SPEEDS: readonly number[] = [2, 4, 8, 16];
 
 /** The frame after `at`; null after the last, where a time-lapse ends. */

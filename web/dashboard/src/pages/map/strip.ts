@@ -1,6 +1,6 @@
 /** The mathematics of the time strip: what part of time is seen, how it is cut into bars, and how a brush moves. */
 
-import { DAY, HOUR, type Range, type Unit, WEEK, ceilTo, floorTo, length, roundTo, wholeHours } from "./time.ts";
+import { DAY, HOUR, type Range, type Unit, WEEK, ceilTo, floorTo, length, roundTo, wholeHours } from "./time";
 
 /** Events of one bar; `from` included, `to` excluded. */
 export interface Bar extends Range {
@@ -203,4 +203,19 @@ export function nearestWithEvents(steps: readonly Step[], step: number, range: R
 
 export function clamp(value: number, low: number, high: number): number {
   return Math.min(Math.max(value, low), Math.max(low, high));
+}
+
+const MAX_HOURS = 33 * DAY;
+
+/** What to ask the server for to draw a view: more than is seen, so that a small pan needs no new question. */
+export function fetchWindow(view: Range, limits: Range): Range {
+  if (length(limits) <= MAX_HOURS) return limits;
+  const air = length(view) <= MAX_HOURS - 2 * DAY ? Math.max(0, (MAX_HOURS - length(view)) / 2 - DAY) : length(view) / 8;
+  // Coarse edges: while the view moves by less than this, the question stays the same.
+  const unit: Unit = length(view) > MAX_HOURS ? "week" : "day";
+  const every = Math.max(1, Math.floor(air / (unit === "week" ? WEEK : DAY)));
+  const grid = every * (unit === "week" ? WEEK : DAY);
+  const from = floorTo(unit, Math.floor((view.from - air / 2) / grid) * grid);
+  const to = ceilTo(unit, Math.ceil((view.to + air / 2) / grid) * grid);
+  return { from: Math.max(limits.from, from), to: Math.min(limits.to, to) };
 }

@@ -1,0 +1,135 @@
+/** What stands over the stage when there is no map to see: why, and the next thing to do. */
+
+import type { ComponentChildren } from "preact";
+
+import { exact } from "../../format";
+import { href } from "../../url";
+import { Button, ErrorNote } from "../../ui";
+import { kindName, kindWords } from "./Panel";
+import { type MapModel, isUnknown, offeredRange, waitingEvents } from "./model";
+import { nearestWithEvents } from "./strip";
+import { HOUR, type Range, contains, rangeText } from "./time";
+import type { StripModel } from "./useStrip";
+import { patchOf } from "./state";
+
+export interface NoticeProps {
+  readonly model: MapModel;
+  readonly strip: StripModel;
+  /** A time-lapse is on: an empty frame is no empty map. */
+  readonly playing: boolean;
+}
+
+export function Notice({ model, strip, playing }: NoticeProps) {
+  const { heat, scene, row } = model;
+  const error = heat.error ?? row.error;
+  if (error !== undefined) {
+    const offer = offeredRange(error);
+    if (offer) return <Expired model={model} offer={offer} why={error.message} />;
+    if (isUnknown(error)) return waitingEvents(model.freshness) > 0 ? <OnTheirWay model={model} /> : <Unknown model={model} />;
+    // With a map in sight an error that passes is told by the frame.
+    if (heat.data !== undefined) return null;
+    return (
+      <Card>
+        <ErrorNote error={error} onRetry={model.refetch} />
+      </Card>
+    );
+  }
+  if (scene === null || heat.stale || playing || scene.map.total > 0) return null;
+  return <Empty model={model} strip={strip} />;
+}
+
+function Card({ children }: { readonly children: ComponentChildren }) {
+  return (
+    <div class="notice">
+      <div class="notice-card">{children}</div>
+    </div>
+  );
+}
+
+function OnTheirWay({ model }: { readonly model: MapModel }) {
+  const waiting = waitingEvents(model.freshness);
+  return (
+    <Card>
+      <h2>
+        {exact(waiting)} {waiting === 1 ? "event is" : "events are"} on {waiting === 1 ? "its" : "their"} way
+      </h2>
+      <p role="status">The map appears by itself in a few seconds. Each event is on disk already; it is being counted.</p>
+      <progress aria-label="Waiting for the events to be counted" />
+    </Card>
+  );
+}
+
+function Unknown({ model }: { readonly model: MapModel }) {
+  return (
+    <Card>
+      <h2>No such screen here</h2>
+      <p>
+        Isotherm has never counted an event of <strong>{model.screen}</strong> for <strong>{model.client}</strong>. A screen
+        appears with its first event, under the name that the page sends.
+      </p>
+      <div class="notice-actions">
+        <Button variant="primary" href={href.screens(model.client)}>
+          All screens of {model.client}
+        </Button>
+        <Button href={href.setup(model.client)}>Set up a page</Button>
+      </div>
+    </Card>
+  );
+}
+
+function Expired({ model, offer, why }: { readonly model: MapModel; readonly offer: Range; readonly why: string }) {
+  return (
+    <Card>
+      <h2>The tiles of this range have expired</h2>
+      <p>Hours are kept for some weeks, then only their days and weeks. {sentence(why)}</p>
+      <div class="notice-actions">
+        <Button variant="primary" onClick={() => model.set(patchOf(offer), "push")}>
+          Show {rangeText(offer)}
+        </Button>
+      </div>
+    </Card>
+  );
+}
+
+function Empty({ model, strip }: { readonly model: MapModel; readonly strip: StripModel }) {
+  const { kinds, range, counts, now } = model;
+  const here = Object.entries(counts.data?.event_types ?? {}).toSorted(([, a], [, b]) => b - a);
+  const withoutPlace = here.filter(([kind]) => kinds.includes(kind)).reduce((sum, [, events]) => sum + events, 0);
+  const others = here.filter(([kind, events]) => !kinds.includes(kind) && events > 0 && kind !== "pageview");
+  const nearest = nearestRange(model, strip);
+  const waiting = contains(range, now) ? waitingEvents(model.freshness) : 0;
+  return (
+    <Card>
+      <h2>{withoutPlace > 0 ? "These events have no place" : `No ${kindWords(kinds).toLowerCase()} in this range`}</h2>
+      <p>
+        {withoutPlace > 0
+          ? `${exact(withoutPlace)} events were counted, but they carry no position, so there is nothing to draw.`
+          : `Nothing was recorded on this screen, ${rangeText(range)} (UTC).`}
+        {waiting > 0 ? ` ${exact(waiting)} events of this client are on their way.` : ""}
+      </p>
+      <div class="notice-actions">
+        {nearest && withoutPlace === 0 && (
+          <Button variant="primary" onClick={() => model.set(patchOf(nearest), "push")}>
+            Go to {rangeText(nearest)}
+          </Button>
+        )}
+        {others.slice(0, 2).map(([kind, events]) => (
+          <Button key={kind} onClick={() => model.set({ kind: [kind] }, "push")}>
+            Show {kindName(kind).toLowerCase()} ({exact(events)})
+          </Button>
+        ))}
+      </div>
+    </Card>
+  );
+}
+
+/** The nearest range with events: from the strip's fine steps, else from all time. */
+function nearestRange(model: MapModel, strip: StripModel): Range | null {
+  const fine = strip.steps.steps.some((step) => step.events > 0) ? strip.steps : model.history;
+  return fine ? nearestWithEvents(fine.steps, fine.step ?? HOUR, model.range) : null;
+}
+
+function sentence(text: string): string {
+  const full = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(full) ? full : `${full}.`;
+}
