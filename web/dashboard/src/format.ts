@@ -37,6 +37,20 @@ export function plural(count: number, one: string, many = `${one}s`): string {
   return `${compact(count)}\u00a0${count === 1 ? one : many}`;
 }
 
+const KINDS: Readonly<Record<string, readonly [string, string]>> = {
+  mousemove: ["move", "moves"],
+  click: ["click", "clicks"],
+  touch: ["touch", "touches"],
+  scroll: ["scroll", "scrolls"],
+  pageview: ["page view", "page views"],
+};
+
+/** "26.9 k moves", "1 click"; a custom kind keeps its name: "3 × signup". */
+export function kinds(type: string, count: number): string {
+  const words = KINDS[type];
+  return words === undefined ? `${compact(count)}\u00a0×\u00a0${type}` : plural(count, ...words);
+}
+
 /** A rate: two digits below ten, whole above. */
 export function rate(perSecond: number): string {
   if (perSecond > 0 && perSecond < 0.1) return "<\u00a00.1";

@@ -1,8 +1,10 @@
+// First, so that the order of the layers is known before any part's own file comes.
+import "./styles/index.css";
+
 import { render } from "preact";
 
 import { App } from "./app";
 import { startTheme } from "./theme";
-import "./styles/index.css";
 
 startTheme();
 const root = document.getElementById("app");

@@ -15,11 +15,11 @@ export function whenOf({ start, end }: Bar): string {
 
 const sumOf = (bar: Bar): number => bar.real + bar.simulated;
 
-/** The smallest round number of 1, 2 or 5 times a power of ten that is not below `most`. */
+/** The smallest round number that is not below `most`: the top of the scale. */
 export function ceiling(most: number): number {
   if (most <= 4) return 4;
   const power = 10 ** Math.floor(Math.log10(most));
-  const factor = [1, 2, 4, 5, 8, 10].find((each) => each * power >= most) ?? 10;
+  const factor = [1, 2, 3, 4, 5, 6, 8, 10].find((each) => each * power >= most) ?? 10;
   return factor * power;
 }
 
@@ -142,7 +142,7 @@ const COLUMNS: readonly Column<Bar>[] = [
 
 type View = "chart" | "table";
 const VIEWS = [
-  { value: "chart", label: "Chart", icon: "layers" },
+  { value: "chart", label: "Chart", icon: "bars" },
   { value: "table", label: "Table", icon: "table" },
 ] as const;
 

@@ -108,7 +108,7 @@ export function Figures({
         value={rate(perSecond)}
         unit="events/s"
         says={perSecond > 0 ? "Mean of the last ten seconds" : "Nothing in the last ten seconds"}
-        extra={<Pulse values={pulse} length={PULSE} />}
+        extra={pulse.some((value) => value > 0) && <Pulse values={pulse} length={PULSE} />}
       />
       <Fresh status={status} clients={clients} />
       <Figure
