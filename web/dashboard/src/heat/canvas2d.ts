@@ -1,5 +1,5 @@
 import type { Field } from "./field";
-import { CONTOUR_HALF_WIDTH, CONTOUR_OPACITY, type Frame, type Painter } from "./frame";
+import { CONTOUR_FADE, CONTOUR_HALF_WIDTH, CONTOUR_OPACITY, type Frame, type Painter } from "./frame";
 import { LUT_SIZE } from "./palettes";
 
 /** One sample per so many CSS pixels: a smooth field needs no more. */
@@ -187,7 +187,8 @@ function paintPixel(to: Uint8ClampedArray, i: number, value: number, line: numbe
   const { lut } = frame;
   const channel = (offset: number): number =>
     (lut[at + offset] as number) * (1 - t) + (lut[at + 4 + offset] as number) * t;
-  const lit = line * CONTOUR_OPACITY;
+  const [from, full] = CONTOUR_FADE;
+  const lit = line * CONTOUR_OPACITY * Math.min(Math.max((value - from) / (full - from), 0), 1);
   to[i * 4] = channel(0) + (255 - channel(0)) * lit;
   to[i * 4 + 1] = channel(1) + (255 - channel(1)) * lit;
   to[i * 4 + 2] = channel(2) + (255 - channel(2)) * lit;

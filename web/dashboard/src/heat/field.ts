@@ -34,8 +34,8 @@ const LARGEST_LATTICE = 2048;
 const REACH = 3.4;
 /** What is not in a hottest cell stays this far below the map's maximum, so that the hottest place is theirs alone. */
 const BELOW_MAXIMUM = 1 - 1 / 256;
-/** How strongly larger contributions outweigh smaller ones. */
-const POWER = 2;
+/** 1 would be a plain sum, infinity the largest. */
+const POWER = 3;
 
 /** Sigma in cells per axis, the same in pixels of the screen except where cells are coarser than the bell. */
 export function sigmas(radius: number, map: HeatMap, shape: Viewport): readonly [number, number] {
@@ -48,12 +48,12 @@ export function sigmas(radius: number, map: HeatMap, shape: Viewport): readonly 
 /**
  * Counts to a field. With s(c) the place of a count on the scale and k a Gaussian with k(0) = 1, the value at p is
  *
- *     sum (k s)^3 / sum (k s)^2          over all cells, k at the distance of p to the cell's centre
+ *     (sum (k s)^3)^(1/3)          over all cells, k at the distance of p to the cell's centre
  *
- * a mean of the contributions k s in which large ones weigh more. A lone cell has exactly its own colour at its centre
- * and fades to half of it at `radius`; among equals the mean evens out noise. It never exceeds the largest k s, so it
- * reaches the maximum at most at a hottest centre. The field is then stretched until its highest place is as high as
- * the highest count, and raised to the bells of the hottest cells: at their centres, and only there, it is the maximum.
+ * A lone cell has its own colour at its centre and fades to half of it at `radius`, as it would with the largest k s;
+ * neighbours add to each other, but less than in a plain sum, in which a crowd of single events would outshine a hot
+ * spot. Where they add to more than the map's highest place, the whole field is lowered to it. Then the field is raised
+ * to the bells of the hottest cells: at their centres, and only there, it is the maximum of the map.
  */
 export function buildField(map: HeatMap, options: FieldOptions): Field {
   const places = map.counts.map((count) => toScale(count, options.max, options.scale));
@@ -63,21 +63,18 @@ export function buildField(map: HeatMap, options: FieldOptions): Field {
   const [sigmaX, sigmaY] = sigmas(options.radius, map, options.shape);
   const across = bells(map.gridW, sigmaX);
   const down = bells(map.gridH, sigmaY);
-  const over = spread(places, across, down, POWER + 1);
-  const under = spread(places, across, down, POWER);
+  const values = spread(places, across, down, POWER);
   let highest = 0;
-  for (let i = 0; i < over.length; i += 1) {
-    const weight = under[i] as number;
-    const value = weight > 0 ? (over[i] as number) / weight : 0;
-    over[i] = value;
+  for (let i = 0; i < values.length; i += 1) {
+    const value = (values[i] as number) ** (1 / POWER);
+    values[i] = value;
     if (value > highest) highest = value;
   }
-  const stretch = top / highest;
-  const limit = top * BELOW_MAXIMUM;
-  for (let i = 0; i < over.length; i += 1) over[i] = Math.min((over[i] as number) * stretch, limit);
+  const lower = (top * BELOW_MAXIMUM) / highest;
+  for (let i = 0; i < values.length; i += 1) values[i] = (values[i] as number) * lower;
   const hottest = map.counts.map((count) => (count === map.max ? 1 : 0));
-  crown(over, spread(hottest, across, down, 1, largest), top);
-  return { w: across.nodes, h: down.nodes, raw: false, values: over };
+  crown(values, spread(hottest, across, down, 1, largest), top);
+  return { w: across.nodes, h: down.nodes, raw: false, values };
 }
 
 /** A Gaussian along one axis, for every distance of a node from a cell's centre that it reaches. */

@@ -21,6 +21,8 @@ export const MOST_CONTOURS = 8;
 /** Half of a contour's width in CSS pixels, and how much of it is seen. */
 export const CONTOUR_HALF_WIDTH = 0.55;
 export const CONTOUR_OPACITY = 0.5;
+/** Places on the scale between which contours appear: the noise of a few events is not worth a line. */
+export const CONTOUR_FADE = [0.125, 0.375] as const;
 
 /** Paints frames on the canvas that it was made for, whose size may change between frames. */
 export interface Painter {

@@ -64,8 +64,7 @@ export function alphaAt(t: number, raw: boolean): number {
   if (t <= 0) return 0;
   const place = Math.min(t, 1);
   if (raw) return 0.5 + 0.45 * place;
-  const rise = Math.min(place / 0.55, 1);
-  return 0.94 * rise * rise * (3 - 2 * rise) * (0.8 + 0.2 * rise);
+  return 0.94 * (1 - (1 - Math.min(place / 0.7, 1)) ** 1.7);
 }
 
 /** 256 x RGBA, 0..255, not premultiplied; entry 0 is transparent. */

@@ -1,5 +1,5 @@
 import type { Field } from "./field";
-import { CONTOUR_HALF_WIDTH, CONTOUR_OPACITY, type Frame, MOST_CONTOURS, type Painter } from "./frame";
+import { CONTOUR_FADE, CONTOUR_HALF_WIDTH, CONTOUR_OPACITY, type Frame, MOST_CONTOURS, type Painter } from "./frame";
 import { LUT_SIZE } from "./palettes";
 
 const VERTEX = `#version 300 es
@@ -71,6 +71,7 @@ void main() {
     float away = abs(value - levels[i]) / max(slope, 1e-6);
     line = max(line, clamp(lineWidth + 0.5 - away, 0.0, 1.0));
   }
+  line *= clamp((value - ${CONTOUR_FADE[0]}) / ${CONTOUR_FADE[1] - CONTOUR_FADE[0]}, 0.0, 1.0);
   heat.rgb = mix(heat.rgb, vec3(1.0), line * ${CONTOUR_OPACITY});
   float alpha = heat.a * opacity;
   colour = vec4(heat.rgb * alpha, alpha);
