@@ -51,6 +51,7 @@ COMMANDS: Final[tuple[tuple[str, Group, str], ...]] = (
     ("rollup", _RUN, "The tile scheduler alone, or a backfill with --from and --to."),
     ("serve", _RUN, "The query API alone."),
     ("import", _DATA, "Send recordings (JSON lines, CSV, Parquet) to a collector."),
+    ("simulate", _DATA, "Send human-like visitors, labelled as simulated; also a load generator."),
     ("export", _DATA, "Write a map as CSV, Parquet or Arrow."),
     ("status", _LOOK, "Everything at one glance."),
     ("log", _LOOK, "The event log: head, consumers, lag, bytes, segments."),
