@@ -35,7 +35,7 @@ import sys
 from isotherm.collect.server import run
 from isotherm.config import load_settings
 import json
-run(load_settings(**json.loads(sys.argv[1])))
+run(load_settings(**json.loads(sys.argv[1])), files=sys.argv[2] or None)
 """
 
 
@@ -55,10 +55,11 @@ def until(condition: Any, what: str, deadline_s: float = DEADLINE_S) -> Any:
 
 
 class RunningCollector:
-    """A collector as its own processes, with its log under `data`."""
+    """A collector as its own processes, with its log under `data`; `files` names what it hands out beside."""
 
-    def __init__(self, data: Path, **settings: Any) -> None:
+    def __init__(self, data: Path, files: str = "", **settings: Any) -> None:
         self.data = data
+        self.files = files
         self.settings = {"data": str(data), "disk_reserve_bytes": 0, **settings}
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
@@ -76,7 +77,7 @@ class RunningCollector:
         arguments = json.dumps({**self.settings, "collect_port": self.port})
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _START, arguments], stdout=output, stderr=output, cwd=ROOT
+                [sys.executable, "-c", _START, arguments, self.files], stdout=output, stderr=output, cwd=ROOT
             )
         until(self.ready, f"the collector is ready; its output: {self.output}")
         return self

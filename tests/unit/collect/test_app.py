@@ -291,6 +291,32 @@ def test_closing_appends_what_waits() -> None:
     asyncio.run(main())
 
 
+def test_files_are_asked_for_what_is_read_only() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def files(path: str, method: str, ask: Callable[[str], str | None]) -> Any:
+        asked.append((method, path))
+        return (200, {"x-coding": str(ask("accept-encoding"))}, b"file") if path == "/file" else None
+
+    async def main() -> None:
+        app = create(Settings(), FakeLog(), ManualClock(now_ms()), files)  # pyright: ignore[reportArgumentType]
+        loop = asyncio.get_running_loop()
+        app.__rsgi_init__(loop)
+        got = await ask(app, method="GET", path="/file", headers={"accept-encoding": "gzip"})
+        assert got == (200, {"x-coding": "gzip"}, b"file")
+        assert (await ask(app, method="HEAD", path="/file"))[0] == 200
+        assert (await ask(app, method="GET", path="/v1/healthz"))[0] == 200
+        assert (await ask(app, method="GET", path="/other"))[0] == 404
+        before = len(asked)
+        assert (await ask(app, batch(1)))[0] == 202
+        assert (await ask(app, method="POST", path="/file"))[0] == 404
+        assert (await ask(app, method="OPTIONS", path="/events/batch"))[0] == 204
+        assert len(asked) == before
+        app.__rsgi_del__(loop)
+
+    asyncio.run(main())
+
+
 @pytest.mark.system
 def test_routes_of_the_running_collector(collector: RunningCollector) -> None:
     get = httpx.get(collector.url + "/events/batch")

@@ -178,10 +178,28 @@ function draw(api) {
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
-fetch("/v1/openapi.json", { headers: { accept: "application/json" } })
-  .then((answer) => (answer.ok ? answer.json() : Promise.reject(new Error(`status ${answer.status}`))))
-  .then(draw)
-  .catch((error) => {
-    const text = `The description could not be loaded (${error.message}). Is the server still running?`;
-    document.getElementById("main").replaceChildren(el("p", { class: "failed", role: "alert" }, text));
-  });
+// The dashboard asks for the token and keeps it for this tab.
+function token() {
+  try {
+    return sessionStorage.getItem("isotherm-token");
+  } catch {
+    return null;
+  }
+}
+
+function failed(...children) {
+  document.getElementById("main").replaceChildren(el("p", { class: "failed", role: "alert" }, ...children));
+}
+
+const headers = { accept: "application/json", ...(token() ? { authorization: `Bearer ${token()}` } : {}) };
+fetch("/v1/openapi.json", { headers })
+  .then((answer) => {
+    if (answer.ok) return answer.json().then(draw);
+    if (answer.status !== 401) throw new Error(`status ${answer.status}`);
+    return failed(
+      "This server asks for its token: enter it in ",
+      el("a", { href: "/" }, "the dashboard"),
+      ", then come back in the same tab.",
+    );
+  })
+  .catch((error) => failed(`The description could not be loaded (${error.message}). Is the server still running?`));
