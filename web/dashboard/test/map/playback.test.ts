@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { MAX_FRAMES, film, inParallel, nextFrame, plan } from "../../src/pages/map/playback";
+import { MAX_FRAMES, film, inParallel, nextFrame, plan, shownFrames } from "../../src/pages/map/playback";
 import { heatMapFromColumns } from "../../src/heat/columns";
 import { DAY, HOUR, WEEK } from "../../src/pages/map/time";
 
@@ -42,6 +42,17 @@ describe("a plan", () => {
 
 const frame = (cell: number[], count: number[], total: number, max: number) =>
   heatMapFromColumns({ grid_w: 2, grid_h: 2, cell, count, total, max });
+
+describe("frames ahead of the clock", () => {
+  const made = plan({ from: DAY0, to: DAY0 + 6 * HOUR });
+
+  it("are left out at the end unless they hold events", () => {
+    expect(shownFrames(made, [1, 0, 0, 0, 0, 0], DAY0 + 2.5 * HOUR)).toBe(3);
+    expect(shownFrames(made, [1, 0, 0, 0, 9, 0], DAY0 + 2.5 * HOUR)).toBe(5);
+    expect(shownFrames(made, [0, 0, 0, 0, 0, 0], DAY0 + 90 * HOUR)).toBe(6);
+    expect(shownFrames(made, [0, 0, 0, 0, 0, 0], DAY0 - HOUR)).toBe(1);
+  });
+});
 
 describe("a film", () => {
   const frames = [frame([0, 3], [5, 1], 6, 5), frame([], [], 0, 0), frame([0], [2], 2, 2)];

@@ -84,7 +84,8 @@ describe("the default kind", () => {
   it("is mouse moves, or what a screen without a mouse has most of", () => {
     expect(defaultKinds(null)).toEqual(["mousemove"]);
     expect(defaultKinds({ mousemove: 1, click: 99 })).toEqual(["mousemove"]);
-    expect(defaultKinds({ touch: 40, click: 9, pageview: 500 })).toEqual(["touch"]);
+    expect(defaultKinds({ touch: 40, click: 9, scroll: 90, pageview: 500 })).toEqual(["touch"]);
+    expect(defaultKinds({ scroll: 3, zoom: 4, pageview: 500 })).toEqual(["zoom"]);
     expect(defaultKinds({ pageview: 5 })).toEqual(["mousemove"]);
   });
 });

@@ -8,7 +8,7 @@ import { Button, ErrorNote } from "../../ui";
 import { kindName, kindWords } from "./Panel";
 import { type MapModel, isUnknown, offeredRange, waitingEvents } from "./model";
 import { nearestWithEvents } from "./strip";
-import { HOUR, type Range, contains, rangeText } from "./time";
+import { type Range, contains, rangeText } from "./time";
 import type { StripModel } from "./useStrip";
 import { patchOf } from "./state";
 
@@ -24,8 +24,8 @@ export function Notice({ model, strip, playing }: NoticeProps) {
   const error = heat.error ?? row.error;
   if (error !== undefined) {
     const offer = offeredRange(error);
-    if (offer) return <Expired model={model} offer={offer} why={error.message} />;
-    if (isUnknown(error)) return waitingEvents(model.freshness) > 0 ? <OnTheirWay model={model} /> : <Unknown model={model} />;
+    if (offer) return <Expired model={model} offer={offer} />;
+    if (isUnknown(error)) return isFirst(model) ? <OnTheirWay model={model} /> : <Unknown model={model} />;
     // With a map in sight an error that passes is told by the frame.
     if (heat.data !== undefined) return null;
     return (
@@ -36,6 +36,11 @@ export function Notice({ model, strip, playing }: NoticeProps) {
   }
   if (scene === null || heat.stale || playing || scene.map.total > 0) return null;
   return <Empty model={model} strip={strip} />;
+}
+
+/** Nothing of this client is counted yet, and something is on its way: what comes is what is waited for. */
+function isFirst({ freshness }: MapModel): boolean {
+  return freshness !== undefined && freshness.version === 0 && waitingEvents(freshness) > 0;
 }
 
 function Card({ children }: { readonly children: ComponentChildren }) {
@@ -60,6 +65,7 @@ function OnTheirWay({ model }: { readonly model: MapModel }) {
 }
 
 function Unknown({ model }: { readonly model: MapModel }) {
+  const waiting = waitingEvents(model.freshness);
   return (
     <Card>
       <h2>No such screen here</h2>
@@ -67,6 +73,11 @@ function Unknown({ model }: { readonly model: MapModel }) {
         Isotherm has never counted an event of <strong>{model.screen}</strong> for <strong>{model.client}</strong>. A screen
         appears with its first event, under the name that the page sends.
       </p>
+      {waiting > 0 && (
+        <p role="status">
+          {exact(waiting)} events of {model.client} are on their way; if this screen is among them, it appears by itself.
+        </p>
+      )}
       <div class="notice-actions">
         <Button variant="primary" href={href.screens(model.client)}>
           All screens of {model.client}
@@ -77,11 +88,14 @@ function Unknown({ model }: { readonly model: MapModel }) {
   );
 }
 
-function Expired({ model, offer, why }: { readonly model: MapModel; readonly offer: Range; readonly why: string }) {
+function Expired({ model, offer }: { readonly model: MapModel; readonly offer: Range }) {
   return (
     <Card>
       <h2>The tiles of this range have expired</h2>
-      <p>Hours are kept for some weeks, then only their days and weeks. {sentence(why)}</p>
+      <p>
+        Hours are kept for a while, then only the days and weeks they add up to. This is the nearest range that can still be
+        counted exactly:
+      </p>
       <div class="notice-actions">
         <Button variant="primary" onClick={() => model.set(patchOf(offer), "push")}>
           Show {rangeText(offer)}
@@ -126,10 +140,5 @@ function Empty({ model, strip }: { readonly model: MapModel; readonly strip: Str
 /** The nearest range with events: from the strip's fine steps, else from all time. */
 function nearestRange(model: MapModel, strip: StripModel): Range | null {
   const fine = strip.steps.steps.some((step) => step.events > 0) ? strip.steps : model.history;
-  return fine ? nearestWithEvents(fine.steps, fine.step ?? HOUR, model.range) : null;
-}
-
-function sentence(text: string): string {
-  const full = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(full) ? full : `${full}.`;
+  return fine ? nearestWithEvents(fine.steps, fine.step, model.range) : null;
 }

@@ -56,7 +56,10 @@ export function KindSection({ model }: { readonly model: MapModel }) {
               <input
                 type="checkbox"
                 checked={kinds.includes(kind)}
-                disabled={kinds.length === 1 && kinds[0] === kind}
+                onClick={(event) => {
+                  // A map of no kind says nothing: the last one stays.
+                  if (kinds.length === 1 && kinds[0] === kind) event.preventDefault();
+                }}
                 onChange={(event) => toggle(kind, event.currentTarget.checked)}
               />
               <Icon name={ICONS[kind] ?? "layers"} size={16} />
@@ -130,6 +133,11 @@ export function DisplaySection({ model }: { readonly model: MapModel }) {
 }
 
 /** The ramp with true counts. */
+/** Stands for a figure: on its way, or not to be had. */
+function Absent({ model }: { readonly model: MapModel }) {
+  return model.heat.error ? <span>–</span> : <Skeleton width="5ch" />;
+}
+
 export function Legend({ map, top, model }: { readonly map: HeatMap | null; readonly top: number; readonly model: MapModel }) {
   const { palette, scale, radius } = model.values;
   const marks = legendTicks(top, scale, 5);
@@ -148,11 +156,11 @@ export function Legend({ map, top, model }: { readonly map: HeatMap | null; read
       <dl class="facts" id="map-facts">
         <div>
           <dt>Events on the map</dt>
-          <dd data-fact="total">{map ? <Exact value={map.total} /> : <Skeleton width="5ch" />}</dd>
+          <dd data-fact="total">{map ? <Exact value={map.total} /> : <Absent model={model} />}</dd>
         </div>
         <div>
           <dt>Hottest cell</dt>
-          <dd data-fact="max">{map ? <Exact value={map.max} /> : <Skeleton width="5ch" />}</dd>
+          <dd data-fact="max">{map ? <Exact value={map.max} /> : <Absent model={model} />}</dd>
         </div>
         <div>
           <dt>Cells hit</dt>
@@ -162,7 +170,7 @@ export function Legend({ map, top, model }: { readonly map: HeatMap | null; read
                 <Exact value={hit} /> <span class="facts-of">of {exact(cells)}</span>
               </>
             ) : (
-              <Skeleton width="5ch" />
+              <Absent model={model} />
             )}
           </dd>
         </div>
@@ -183,14 +191,16 @@ const FEW = 10;
 const MANY = 100;
 
 export interface TopCellsProps {
+  /** null: not there yet, or, when `failed`, not to be had. */
   readonly map: HeatMap | null;
+  readonly failed: boolean;
   readonly shape: Shape;
   readonly fileName: string;
   onPoint(cell: Cell | null): void;
   onCentre(cell: Cell): void;
 }
 
-export function TopCells({ map, shape, fileName, onPoint, onCentre }: TopCellsProps) {
+export function TopCells({ map, failed, shape, fileName, onPoint, onCentre }: TopCellsProps) {
   const [all, setAll] = useState(false);
   const rows = useMemo(() => (map ? topCells(map, all ? MANY : FEW) : []), [map, all]);
   const more = useMemo(() => (map ? Math.min(MANY, cellsHit(map)) : 0), [map]);
@@ -238,14 +248,15 @@ export function TopCells({ map, shape, fileName, onPoint, onCentre }: TopCellsPr
               </tr>
             );
           })}
-          {map !== null && rows.length === 0 && (
+          {(failed || (map !== null && rows.length === 0)) && (
             <tr>
               <td colSpan={5} class="cells-none">
-                No cell has an event.
+                {failed ? "There is no map." : "No cell has an event."}
               </td>
             </tr>
           )}
           {map === null &&
+            !failed &&
             Array.from({ length: FEW }, (_, index) => (
               <tr key={index}>
                 <td colSpan={5}>

@@ -80,7 +80,7 @@ export function PlaybackBar({ playback }: { readonly playback: Playback }) {
           label="Speed"
           hideLabel
           value={String(playback.speed)}
-          options={SPEEDS.map((speed) => ({ value: String(speed), label: `${speed} per second` }))}
+          options={SPEEDS.map((speed) => ({ value: String(speed), label: `${speed} / s` }))}
           onChange={(speed) => playback.setSpeed(Number(speed))}
         />
       )}

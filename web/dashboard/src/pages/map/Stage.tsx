@@ -6,7 +6,7 @@ import { useEffect, useState } from "preact/hooks";
 import { HeatStage, type HeatStageHandle } from "../../heat/HeatStage";
 import type { Cell, HeatMap } from "../../heat/types";
 import { exact, plural } from "../../format";
-import { Icon, Loading } from "../../ui";
+import { Icon, IconButton, Loading } from "../../ui";
 import { type BackgroundModel, FileButton } from "./Background";
 import { Glyph } from "./glyphs";
 import { Notice } from "./Notice";
@@ -196,7 +196,9 @@ function Corner({ model, background, handle }: { readonly model: MapModel; reado
   const known = row?.shape ?? null;
   return (
     <>
-      <div class="stage-tools">
+      <div class="stage-tools" role="group" aria-label="Zoom of the map">
+        <IconButton label="Zoom in" icon="plus" tip="left" onClick={() => handle.current?.zoomBy(1.5)} />
+        <IconButton label="Zoom out" icon="minus" tip="left" onClick={() => handle.current?.zoomBy(1 / 1.5)} />
         <button type="button" class="icon-button" aria-label="Fit the map" data-tip="Fit: whole screen, then its width" data-tip-side="left" onClick={() => handle.current?.fit()}>
           <Glyph name="fit" />
         </button>

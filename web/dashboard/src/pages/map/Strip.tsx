@@ -31,8 +31,8 @@ export function Strip({ strip, selected, now, frame, onSelect }: StripProps) {
   return (
     <div class="strip-plot">
       <div
-        ref={strip.box}
-        class={`strip-box${brush.draft ? " strip-dragging" : ""}`}
+        ref={strip.setBox}
+        class={`strip-box${brush.draft ? " strip-dragging" : ""}${right - left < 28 ? " strip-narrow" : ""}`}
         onPointerDown={brush.down}
         onPointerMove={brush.move}
         onPointerUp={brush.up}
@@ -240,7 +240,7 @@ function label({ time }: Tick, between: number): string {
 /** A sideways wheel pans; with ctrl (also: a pinch on a touch pad) it zooms. The page keeps its own wheel. */
 function useWheel(strip: StripModel): void {
   useEffect(() => {
-    const box = strip.box.current;
+    const { box } = strip;
     if (!box) return undefined;
     const onWheel = (event: WheelEvent): void => {
       const { view, width } = strip;

@@ -49,7 +49,8 @@ function MapOf({ client }: { readonly client: string }) {
   const title = screen === "" ? `Map of ${client}` : `${screen} · ${client}`;
   if (screen === "") return <NoScreen model={model} first={first} title={title} />;
   const shape = scene?.shape ?? UNKNOWN_SHAPE;
-  const shownMap = playback.frame?.map ?? scene?.map ?? null;
+  const failed = model.heat.error !== undefined && model.heat.data === undefined;
+  const shownMap = failed ? null : (playback.frame?.map ?? scene?.map ?? null);
   const centre = (cell: Cell): void => {
     const [x, y] = [(cell.x + 0.5) / (scene?.map.gridW ?? 1), (cell.y + 0.5) / (scene?.map.gridH ?? 1)];
     setPointed(cell);
@@ -86,11 +87,12 @@ function MapOf({ client }: { readonly client: string }) {
           </p>
         </section>
         <aside class="map-panel" aria-label="Map settings and counts">
-          <Legend map={shownMap} top={playback.frame?.top ?? scene?.map.max ?? 0} model={model} />
           <KindSection model={model} />
+          <Legend map={shownMap} top={playback.frame?.top ?? scene?.map.max ?? 0} model={model} />
           <DisplaySection model={model} />
           <TopCells
             map={shownMap}
+            failed={failed}
             shape={shape}
             fileName={fileName(model)}
             onPoint={setPointed}

@@ -12,7 +12,7 @@ import { type SetSearch, useSearch } from "../../url";
 import { allTime, useHeatmap, useScreenRow, useSteps } from "./questions";
 import { type MapValues, SPEC, type When, defaultKinds, kindsOf, rangeOf, whenOf } from "./state";
 import { type Step, extent, limitsOf } from "./strip";
-import { type Range, UNIT_MS, WEEK, floorTo } from "./time";
+import { HOUR, type Range, UNIT_MS, WEEK, ceilTo, floorTo } from "./time";
 
 export const UNKNOWN_SHAPE: Shape = { w: 1440, h: 900 };
 
@@ -68,7 +68,7 @@ export function useMapModel(client: string): MapModel {
   const week = floorTo("week", now);
   const past = useSteps(client, screen, kinds, useMemo(() => allTime(week), [week]));
   const history = useHistory(past);
-  const data = useMemo(() => (history ? extent(history.steps, history.step) : null), [history]);
+  const data = useMemo(() => extentOf(history, hour), [history, hour]);
   const refetch = (): void => [row, heat, counts, past].forEach((query) => query.refetch());
   useGrowth(freshness?.version, refetch);
   const scene = useScene(screen, kinds, range, row, heat);
@@ -108,6 +108,13 @@ function useHistory(past: ReturnType<typeof useSteps>): MapModel["history"] {
     const steps = past.data.steps.map(({ start, events }) => ({ start: Date.parse(start), events }));
     return { steps, step: UNIT_MS[past.data.step as "hour" | "day" | "week"] };
   }, [past.data]);
+}
+
+/** Where the events are; a week or a day that still runs has none beyond today. */
+function extentOf(history: MapModel["history"], now: number): Range | null {
+  const found = history && extent(history.steps, history.step);
+  if (!history || !found || history.step === HOUR) return found;
+  return { from: found.from, to: Math.max(found.from + HOUR, Math.min(found.to, ceilTo("day", now + HOUR))) };
 }
 
 /** Calls `grown` when the maps' version changes while the page is open. */

@@ -42,6 +42,12 @@ function cut(range: Range, size: number): Range[] {
   return frames;
 }
 
+/** How many frames to show: those at the end that lie ahead of the clock and are empty are no part of the story. */
+export function shownFrames({ frames }: Plan, totals: readonly number[], now: number): number {
+  const last = frames.findLastIndex((frame, index) => frame.from <= now || (totals[index] ?? 0) > 0);
+  return Math.max(1, last + 1);
+}
+
 /** `one frame = 2 hours`, in words. */
 export function frameLengthText(made: Plan): string {
   return lengthText({ from: 0, to: made.size });

@@ -73,9 +73,14 @@ export function styleOf({ palette, scale, radius, opacity, contours }: MapValues
   return { palette, scale, radius, opacity, contours };
 }
 
-/** Kinds of a screen that was not asked for any: mouse moves, else the commonest that is drawn on a map. */
+/** What people point with, the most telling first. */
+const POINTING = ["mousemove", "touch", "click"];
+
+/** Kinds of a screen that was not asked for any: what people point with there, else the commonest with a place. */
 export function defaultKinds(counts: Readonly<Record<string, number>> | null): readonly string[] {
-  if (counts === null || (counts["mousemove"] ?? 0) > 0) return ["mousemove"];
+  if (counts === null) return ["mousemove"];
+  const pointing = POINTING.find((kind) => (counts[kind] ?? 0) > 0);
+  if (pointing !== undefined) return [pointing];
   const drawn = Object.entries(counts).filter(([kind]) => kind !== "pageview");
   const most = drawn.toSorted(([, a], [, b]) => b - a)[0];
   return [most ? most[0] : "mousemove"];

@@ -37,7 +37,7 @@ export function useBrush(strip: StripModel, selected: Range, commit: (range: Ran
   const [hover, setHover] = useState<Brush["hover"]>(null);
   const { view, width, limits } = strip;
 
-  const xOf = (event: PointerEvent): number => event.clientX - (strip.box.current?.getBoundingClientRect().left ?? 0);
+  const xOf = (event: PointerEvent): number => event.clientX - (strip.box?.getBoundingClientRect().left ?? 0);
   const barAt = (x: number): Bar | undefined => {
     const time = timeAt(x, view, width);
     return strip.bars.find((bar) => bar.from <= time && time < bar.to);
@@ -60,7 +60,7 @@ export function useBrush(strip: StripModel, selected: Range, commit: (range: Ran
     down(event) {
       if (event.button !== 0 || width === 0) return;
       const grip = (event.target as Element).closest<HTMLElement>("[data-grip]")?.dataset["grip"] as Grip | undefined;
-      strip.box.current?.setPointerCapture(event.pointerId);
+      strip.box?.setPointerCapture(event.pointerId);
       drag.current = { grip: grip ?? "draw", pointer: event.pointerId, startX: xOf(event), start: selected, far: false };
     },
     move(event) {

@@ -7,7 +7,7 @@ import { fetchHeatmap } from "../../api/queries";
 import { heatMapFromColumns } from "../../heat/columns";
 import type { HeatMap } from "../../heat/types";
 import type { MapModel } from "./model";
-import { type Film, type Mode, type Plan, film, inParallel, nextFrame, plan } from "./playback";
+import { type Film, type Mode, type Plan, film, inParallel, nextFrame, plan, shownFrames } from "./playback";
 import type { Range, Unit } from "./time";
 
 const AT_ONCE = 4;
@@ -43,7 +43,7 @@ export interface Playback {
 }
 
 export function usePlayback(model: MapModel): Playback {
-  const { client, screen, kinds, range } = model;
+  const { client, screen, kinds, range, now } = model;
   const [state, setState] = useState<State>({ is: "off" });
   const [mode, setMode] = useState<Mode>("frame");
   const [speed, setSpeed] = useState(4);
@@ -68,7 +68,10 @@ export function usePlayback(model: MapModel): Playback {
       if (!abortion.signal.aborted) setState({ is: "loading", done, count });
     };
     const maps = await inParallel(made.frames, AT_ONCE, fetch, report);
-    if (!abortion.signal.aborted) setState({ is: "on", reel: { plan: made, maps }, at: 0, playing: !still });
+    if (abortion.signal.aborted) return;
+    const shown = shownFrames(made, maps.map((map) => map.total), now);
+    const reel = { plan: { ...made, frames: made.frames.slice(0, shown) }, maps: maps.slice(0, shown) };
+    setState({ is: "on", reel, at: 0, playing: !still });
   };
   const start = (): void => {
     abort.current?.abort();

@@ -1,6 +1,5 @@
 /** The time strip's own state: how wide it is, what part of time it shows, and the bars in it. */
 
-import { type RefObject } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import type { MapModel } from "./model";
@@ -9,7 +8,9 @@ import { type Bar, type Step, bars, binFor, fetchWindow, firstView, panned, reve
 import { HOUR, type Range, UNIT_MS, sameRange } from "./time";
 
 export interface StripModel {
-  readonly box: RefObject<HTMLDivElement | null>;
+  /** The plot; null until it is there. */
+  readonly box: HTMLDivElement | null;
+  setBox(box: HTMLDivElement | null): void;
   /** Of the plot, in CSS pixels; 0 until it is measured. */
   readonly width: number;
   readonly view: Range;
@@ -28,7 +29,7 @@ export interface StripModel {
 
 export function useStrip(model: MapModel): StripModel {
   const { data, range, limits, now, history } = model;
-  const box = useRef<HTMLDivElement>(null);
+  const [box, setBox] = useState<HTMLDivElement | null>(null);
   const width = useWidth(box);
   const [chosen, setChosen] = useState<Range | null>(null);
   const usual = useMemo(() => firstView(data, range, now), [data?.from, data?.to]);
@@ -39,7 +40,7 @@ export function useStrip(model: MapModel): StripModel {
   // A screen has its own past.
   useEffect(() => setChosen(null), [model.client, model.screen]);
   const wanted = fetchWindow(view, limits);
-  const query = useSteps(model.client, model.screen, model.kinds, history === null ? null : wanted);
+  const query = useSteps(model.client, model.screen, model.kinds, data === null ? null : wanted);
   const { step, steps } = useMemo(() => {
     const found = query.data?.steps.map(({ start, events }) => ({ start: Date.parse(start), events })) ?? [];
     return { step: query.data ? UNIT_MS[query.data.step as "hour" | "day" | "week"] : HOUR, steps: found };
@@ -55,6 +56,7 @@ export function useStrip(model: MapModel): StripModel {
   }, [model.freshness?.version]);
   return {
     box,
+    setBox,
     width,
     view,
     limits,
@@ -89,16 +91,15 @@ function clip(view: Range, limits: Range): Range {
   return panned(view, 0, limits);
 }
 
-function useWidth(box: RefObject<HTMLDivElement | null>): number {
+function useWidth(box: HTMLDivElement | null): number {
   const [width, setWidth] = useState(0);
   useLayoutEffect(() => {
-    const element = box.current;
-    if (!element) return undefined;
-    const measure = (): void => setWidth(Math.round(element.getBoundingClientRect().width));
+    if (!box) return undefined;
+    const measure = (): void => setWidth(Math.round(box.getBoundingClientRect().width));
     measure();
     const observer = new ResizeObserver(measure);
-    observer.observe(element);
+    observer.observe(box);
     return () => observer.disconnect();
-  }, []);
+  }, [box]);
   return width;
 }
