@@ -12,6 +12,7 @@ from isotherm import __version__
 from isotherm.serve import shapes
 from isotherm.serve.more import provided
 from isotherm.serve.negotiate import ARROW, JSON
+from isotherm.serve.picture import MEDIA_TYPES, STORED_AS
 from isotherm.serve.problems import PROBLEM_JSON
 from isotherm.serve.routes.admin import NDJSON
 
@@ -24,6 +25,7 @@ Times are UTC. Counts come from aggregates only, never from the raw store. Every
 TAGS: Final = [
     {"name": "maps", "description": "Counts per cell of a grid of 100 by 200."},
     {"name": "listings", "description": "What there is, and when."},
+    {"name": "backgrounds", "description": "Pictures of screens that maps are drawn on."},
     {"name": "operation", "description": "State, health and metrics of the program."},
     {"name": "admin", "description": "Jobs on demand, with streamed progress."},
 ]
@@ -32,11 +34,14 @@ _ERRORS: Final = {
     400: "A parameter is missing or wrong; `field` names it.",
     401: "The server asks for a token and the request has none, or a wrong one.",
     403: "A page of another origin tried to change something.",
-    404: "Unknown client or screen.",
+    404: "Unknown client or screen, or a screen without what was asked for.",
     406: "None of the media types in Accept can be given.",
-    413: "The body is larger than a job's description can be.",
+    409: "The client keeps as much as it may.",
+    413: "The body is larger than what is taken here.",
+    415: "The body has a media type that is not taken here.",
     421: "The Host header is not a name of this server.",
-    422: "The answer would need tiles that have expired; `nearest` has the nearest bounds that work.",
+    422: "The answer would need tiles that have expired, and `nearest` has the nearest bounds that work; or the body "
+    "is not what its media type says.",
     500: "A mistake in the program; its log says which.",
     501: "This process does not run such jobs.",
     503: "A store does not answer, or a limit was reached; try again after Retry-After seconds.",
@@ -54,6 +59,9 @@ _ROUTES: Final[dict[tuple[str, str], tuple[Any, tuple[int, ...]]]] = {
     ("/v1/screens", "get"): (shapes.ScreensAnswer, _MAP_ERRORS),
     ("/v1/activity", "get"): (shapes.ActivityAnswer, _MAP_ERRORS),
     ("/v1/freshness", "get"): (shapes.FreshnessAnswer, (400,)),
+    ("/v1/background", "get"): (STORED_AS, (400, 404)),
+    ("/v1/background", "put"): (shapes.BackgroundAnswer, (400, 403, 404, 409, 413, 415, 422)),
+    ("/v1/background", "delete"): (None, (400, 403)),
     ("/v1/status", "get"): (shapes.StatusAnswer, ()),
     ("/v1/healthz", "get"): (shapes.HealthAnswer, ()),
     ("/metrics", "get"): (None, ()),
@@ -118,7 +126,11 @@ def _finish(path: str, method: str, operation: dict[str, Any], shape: Any, error
     operation.pop("deprecated", None)
     for parameter in operation.get("parameters", ()):
         _plain(parameter)
-    responses: dict[str, Any] = {"200": _success(path, shape, method, errors)}
+    responses: dict[str, Any] = (
+        {"204": {"description": "It is gone."}}
+        if method == "delete"
+        else {"200": _success(path, shape, method, errors)}
+    )
     is_file = isinstance(shape, str)
     if method == "get" and (406 in errors or is_file):
         operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
@@ -128,6 +140,10 @@ def _finish(path: str, method: str, operation: dict[str, Any], shape: Any, error
     if method == "post":
         body = {"schema": _ref(f"schemas/{shape.__name__}"), "example": _JOB_EXAMPLES[path]}
         operation["requestBody"] = {"required": path == "/v1/admin/rollup", "content": {JSON: body}}
+
+    if method == "put":
+        picture = {"schema": {"type": "string", "format": "binary"}}
+        operation["requestBody"] = {"required": True, "content": dict.fromkeys(MEDIA_TYPES, picture)}
 
 
 _IF_NONE_MATCH: Final = {

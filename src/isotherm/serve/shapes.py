@@ -238,6 +238,15 @@ class HealthAnswer(Struct):
     status: Literal["ok"]
 
 
+class BackgroundAnswer(Struct):
+    """The picture as it is kept."""
+
+    w: Annotated[int, Meta(ge=1, description="Pixels.")]
+    h: Annotated[int, Meta(ge=1)]
+    bytes: Annotated[int, Meta(ge=1)]
+    version: Annotated[str, Meta(description="Another text whenever the picture changed.")]
+
+
 class RollupRequest(Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
     """What to tile again."""
 

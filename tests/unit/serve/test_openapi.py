@@ -17,6 +17,7 @@ ROUTES = {
     "/v1/screens",
     "/v1/activity",
     "/v1/freshness",
+    "/v1/background",
     "/v1/status",
     "/v1/healthz",
     "/metrics",
@@ -62,7 +63,8 @@ def test_every_operation_says_what_it_does_and_how_it_fails() -> None:
         assert one["description"], path
         for parameter in one.get("parameters", ()):
             assert parameter["description"], (path, parameter["name"])
-        assert {"200", "401", "503"} <= one["responses"].keys()
+        done = "204" if method == "delete" else "200"
+        assert {done, "401", "503"} <= one["responses"].keys()
         for status, answer in one["responses"].items():
             found = resolve(document, answer)
             assert found["description"]

@@ -146,6 +146,37 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/background": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The picture of a screen
+         * @description The picture that maps of this screen are drawn on, as WebP.
+         */
+        get: operations["V1BackgroundGetBackground"];
+        /**
+         * Keep a picture of a screen
+         * @description Keep a PNG, JPEG or WebP of at most 12 MB as the picture that maps of this screen are drawn on.
+         *
+         *     It is encoded anew as WebP: upright, on white, at most 2,880 pixels wide, without metadata. The screen need not
+         *     have events yet.
+         */
+        put: operations["V1BackgroundPutBackground"];
+        post?: never;
+        /**
+         * Forget the picture of a screen
+         * @description Forget the picture of this screen; that there is none is fine.
+         */
+        delete: operations["V1BackgroundDeleteBackground"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/clients": {
         parameters: {
             query?: never;
@@ -358,6 +389,18 @@ export interface components {
              * @example 2026-02-02T10:00:00.000Z
              */
             start: string;
+        };
+        /**
+         * BackgroundAnswer
+         * @description The picture as it is kept.
+         */
+        BackgroundAnswer: {
+            bytes: number;
+            h: number;
+            /** @description Another text whenever the picture changed. */
+            version: string;
+            /** @description Pixels. */
+            w: number;
         };
         /**
          * BackgroundSize
@@ -804,7 +847,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["ProblemAnswer"];
             };
         };
-        /** @description Unknown client or screen. */
+        /** @description Unknown client or screen, or a screen without what was asked for. */
         404: {
             headers: {
                 [name: string]: unknown;
@@ -822,8 +865,26 @@ export interface components {
                 "application/problem+json": components["schemas"]["ProblemAnswer"];
             };
         };
-        /** @description The body is larger than a job's description can be. */
+        /** @description The client keeps as much as it may. */
+        409: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["ProblemAnswer"];
+            };
+        };
+        /** @description The body is larger than what is taken here. */
         413: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["ProblemAnswer"];
+            };
+        };
+        /** @description The body has a media type that is not taken here. */
+        415: {
             headers: {
                 [name: string]: unknown;
             };
@@ -840,7 +901,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["ProblemAnswer"];
             };
         };
-        /** @description The answer would need tiles that have expired; `nearest` has the nearest bounds that work. */
+        /** @description The answer would need tiles that have expired, and `nearest` has the nearest bounds that work; or the body is not what its media type says. */
         422: {
             headers: {
                 [name: string]: unknown;
@@ -1256,6 +1317,120 @@ export interface operations {
             421: components["responses"]["421"];
             500: components["responses"]["500"];
             501: components["responses"]["501"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1BackgroundGetBackground: {
+        parameters: {
+            query: {
+                /** @description Whose data. Another client's rows never show. */
+                client_id: string;
+                /** @description The screen: 1 to 256 bytes of UTF-8 without control characters and without `|`. */
+                screen_id: string;
+            };
+            header?: {
+                /** @description ETag of an answer the caller holds. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The picture. */
+            200: {
+                headers: {
+                    /** @description Strong validator of this answer. */
+                    etag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/webp": string;
+                };
+            };
+            /** @description The answer with the ETag in If-None-Match is still right. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            404: components["responses"]["404"];
+            421: components["responses"]["421"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1BackgroundPutBackground: {
+        parameters: {
+            query: {
+                /** @description Whose data. Another client's rows never show. */
+                client_id: string;
+                /** @description The screen: 1 to 256 bytes of UTF-8 without control characters and without `|`. */
+                screen_id: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "image/jpeg": string;
+                "image/png": string;
+                "image/webp": string;
+            };
+        };
+        responses: {
+            /** @description The picture as it is kept. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackgroundAnswer"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            413: components["responses"]["413"];
+            415: components["responses"]["415"];
+            421: components["responses"]["421"];
+            422: components["responses"]["422"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1BackgroundDeleteBackground: {
+        parameters: {
+            query: {
+                /** @description Whose data. Another client's rows never show. */
+                client_id: string;
+                /** @description The screen: 1 to 256 bytes of UTF-8 without control characters and without `|`. */
+                screen_id: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            421: components["responses"]["421"];
+            500: components["responses"]["500"];
             503: components["responses"]["503"];
         };
     };
