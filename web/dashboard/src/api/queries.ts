@@ -1,6 +1,6 @@
 /** One function per question, and the hooks that several pages share. */
 
-import { address, api, blobOf, dataOf, jsonOf } from "./client";
+import { address, api, blobOf, dataOf, jsonOf, ProblemError } from "./client";
 import { learnNow } from "./now";
 import { type Query, useQuery } from "./query";
 import type { Activity, Clients, Freshness, HeatmapColumns, Screens, Sdk, Status } from "./types";
@@ -18,8 +18,8 @@ export interface MapQuestion {
   readonly types: readonly string[];
 }
 
-function mapQuery({ client, screen, from, to, types }: MapQuestion): Record<string, string | readonly string[]> {
-  return { client_id: client, screen_id: screen, from: String(from), to: String(to), event_type: types };
+function mapQuery({ client, screen, from, to, types }: MapQuestion) {
+  return { client_id: client, screen_id: screen, from: String(from), to: String(to), event_type: [...types] };
 }
 
 export async function fetchStatus(abort?: AbortSignal): Promise<Status> {
@@ -29,15 +29,17 @@ export async function fetchStatus(abort?: AbortSignal): Promise<Status> {
 }
 
 export function fetchClients(cursor: string | null, abort?: AbortSignal): Promise<Clients> {
-  return jsonOf<Clients>("/v1/clients", { cursor, limit: 200 }, withAbort(abort));
+  const query = { limit: 200, ...(cursor === null ? {} : { cursor }) };
+  return dataOf(api.GET("/v1/clients", { params: { query }, ...withAbort(abort) }));
 }
 
 export function fetchFreshness(client: string, abort?: AbortSignal): Promise<Freshness> {
-  return jsonOf<Freshness>("/v1/freshness", { client_id: client }, withAbort(abort));
+  const query = { client_id: client };
+  return dataOf(api.GET("/v1/freshness", { params: { query }, ...withAbort(abort) }));
 }
 
 export function fetchSdk(abort?: AbortSignal): Promise<Sdk> {
-  return jsonOf<Sdk>("/v1/sdk", {}, withAbort(abort));
+  return dataOf(api.GET("/v1/sdk", withAbort(abort)));
 }
 
 export interface ScreensQuestion {
@@ -51,7 +53,15 @@ export interface ScreensQuestion {
 
 export function fetchScreens(question: ScreensQuestion, abort?: AbortSignal): Promise<Screens> {
   const { client, q, from, to, limit, cursor } = question;
-  return jsonOf<Screens>("/v1/screens", { client_id: client, q, from, to, limit, cursor }, withAbort(abort));
+  const query = {
+    client_id: client,
+    ...(q === undefined || q === "" ? {} : { q }),
+    ...(from === undefined ? {} : { from: String(from) }),
+    ...(to === undefined ? {} : { to: String(to) }),
+    ...(limit === undefined ? {} : { limit }),
+    ...(typeof cursor === "string" ? { cursor } : {}),
+  };
+  return dataOf(api.GET("/v1/screens", { params: { query }, ...withAbort(abort) }));
 }
 
 export interface ActivityQuestion {
@@ -76,8 +86,11 @@ export function fetchActivity(question: ActivityQuestion, abort?: AbortSignal): 
   return dataOf(api.GET("/v1/activity", { params: { query }, ...withAbort(abort) }));
 }
 
-export function fetchHeatmap(question: MapQuestion, abort?: AbortSignal): Promise<HeatmapColumns> {
-  return jsonOf<HeatmapColumns>("/v1/heatmap", { ...mapQuery(question), cells: "columns" }, withAbort(abort));
+export async function fetchHeatmap(question: MapQuestion, abort?: AbortSignal): Promise<HeatmapColumns> {
+  const query = { ...mapQuery(question), cells: "columns" } as const;
+  const answer = await dataOf(api.GET("/v1/heatmap", { params: { query }, ...withAbort(abort) }));
+  if (!("cell" in answer)) throw new ProblemError(200, "The server answered in another form than was asked for.");
+  return answer;
 }
 
 /** A small transparent PNG of a map. */

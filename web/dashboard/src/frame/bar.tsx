@@ -79,7 +79,7 @@ function Live({ client }: { readonly client: string | null }) {
   const text = perSecond > 0 ? `${rate(perSecond)} events/s` : "Live";
   return (
     <span class="live" title={words?.long ?? "Asked every two seconds"}>
-      <Dot tone={status.data === undefined ? "neutral" : "ok"} pulse={perSecond > 0} />
+      <Dot tone={words?.tone ?? (status.data === undefined ? "neutral" : "ok")} pulse={perSecond > 0} />
       <span class="live-text tabular">{words?.short ?? text}</span>
     </span>
   );

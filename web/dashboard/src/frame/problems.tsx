@@ -13,8 +13,8 @@ interface Part {
   readonly last_error_at: number | null;
 }
 
-function failing(part: Part | undefined, now: number): string | null {
-  if (part === undefined || part.last_error === null || part.last_error_at === null) return null;
+function failing(part: Part | null | undefined, now: number): string | null {
+  if (!part || part.last_error === null || part.last_error_at === null) return null;
   return now - part.last_error_at < RECENT_MS ? part.last_error : null;
 }
 

@@ -173,7 +173,9 @@ export function EventsChart({
               <Skeleton width="9ch" height="1.2em" />
             ) : (
               <>
-                <Count value={total} /> events
+                <span>
+                  <Count value={total} /> {total === 1 ? "event" : "events"}
+                </span>
                 {simulated && <Legend />}
               </>
             )}

@@ -2,7 +2,7 @@
 
 import { fetchScreens } from "../../api/queries";
 import { type Query, useQuery } from "../../api/query";
-import type { Device, ScreenRow } from "../../api/types";
+import type { Device, ScreenRow, ScreenShape } from "../../api/types";
 import { DAY_MS } from "../../format";
 
 export type Period = "24h" | "7d" | "30d" | "all";
@@ -62,8 +62,9 @@ async function ask({ client, q, edges, sort, pages }: Question, abort: AbortSign
 }
 
 /** The screens, in the order asked for. */
-export function useScreens(question: Question): Query<Listed> {
-  return useQuery(`screens ${JSON.stringify(question)}`, (abort) => ask(question, abort), { every: 30_000, keep: true });
+export function useScreens(question: Question, enabled = true): Query<Listed> {
+  const options = { every: 30_000, keep: true, enabled };
+  return useQuery(`screens ${JSON.stringify(question)}`, (abort) => ask(question, abort), options);
 }
 
 /** Rows in the order asked for; the server's own is by events. */
@@ -91,14 +92,19 @@ export interface Sheet {
 }
 
 /** A screen's proportions; one whose shape is unknown is drawn as the grid, which is twice as high as wide. */
-export function sheetOf({ shape }: Pick<ScreenRow, "shape">): Sheet {
+export function sheetOf({ shape }: { readonly shape: Pick<ScreenShape, "w" | "h" | "device"> | null }): Sheet {
   if (shape === null || shape.w <= 0 || shape.h <= 0) return { whole: 2, fold: FOLDS.desktop };
   const whole = shape.h / shape.w;
   return { whole, fold: Math.min(whole, FOLDS[shape.device]) };
 }
 
+interface Seen {
+  readonly device: Device;
+  readonly events: number;
+}
+
 /** What share of a screen's events came from each class of device, most first; empty when unknown. */
-export function devicesOf({ shapes }: Pick<ScreenRow, "shapes">): readonly { device: Device; events: number }[] {
+export function devicesOf({ shapes }: { readonly shapes: readonly Seen[] }): readonly Seen[] {
   return shapes
     .filter(({ events }) => events > 0)
     .map(({ device, events }) => ({ device, events }))

@@ -50,10 +50,13 @@ export function ScreensPage({ client }: { readonly client: string }) {
   const [open, setOpen] = useState({ asked, pages: 1 });
   const pages = open.asked === asked ? open.pages : 1;
   const freshness = useFreshness(client);
-  const listed = useScreens({ client, q, edges: edgesOf(period, useNextHour()), sort, pages });
+  // A client without maps would be answered by 404: that is known before it is asked.
+  const mapped = freshness.data === undefined ? freshness.error !== undefined : freshness.data.version > 0;
+  const listed = useScreens({ client, q, edges: edgesOf(period, useNextHour()), sort, pages }, mapped);
   useRenewal(freshness.data, listed.refetch);
   const simulated = freshness.data?.simulated === true;
-  const unknown = listed.error instanceof ProblemError && listed.error.status === 404;
+  const refused = listed.error instanceof ProblemError && listed.error.status === 404;
+  const unknown = refused || (freshness.data !== undefined && !mapped);
   return (
     <Page
       title={`Screens of ${client}`}

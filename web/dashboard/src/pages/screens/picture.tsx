@@ -74,7 +74,7 @@ export function Picture({
     <span class="picture" ref={box} aria-hidden="true">
       <span
         class={`sheet${row.background === null ? "" : " sheet-light"}`}
-        style={{ aspectRatio: `1 / ${fold}`, "--fold": String(fold) }}
+        style={{ aspectRatio: `1 / ${whole}`, "--fold": String(fold) }}
       >
         {behindAddress !== undefined && <img class="sheet-behind" src={behindAddress} alt="" style={picture} />}
         {heatAddress !== undefined && <img class="sheet-heat" src={heatAddress} alt="" style={picture} />}

@@ -5,8 +5,8 @@ import type { Period, Sort } from "./data";
 
 const PERIODS = [
   { value: "24h", label: "24 h" },
-  { value: "7d", label: "7 days" },
-  { value: "30d", label: "30 days" },
+  { value: "7d", label: "7 d" },
+  { value: "30d", label: "30 d" },
   { value: "all", label: "All" },
 ] as const;
 

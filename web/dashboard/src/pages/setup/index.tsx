@@ -48,6 +48,26 @@ function Step({ at, title, children }: { readonly at: number; readonly title: st
   );
 }
 
+const BOUNDS = [1, 10_000] as const;
+
+function Width({ value, onChange }: { readonly value: number; readonly onChange: (value: number) => void }) {
+  const [typed, setTyped] = useState(String(value));
+  const [least, most] = BOUNDS;
+  const good = /^\d+$/.test(typed.trim()) && Number(typed) >= least && Number(typed) <= most;
+  return (
+    <TextField
+      label="Phone layout below (CSS px)"
+      value={typed}
+      error={good ? undefined : `A whole number from ${least} to ${most}.`}
+      onInput={(next) => {
+        setTyped(next);
+        const width = Number(next);
+        if (/^\d+$/.test(next.trim()) && width >= least && width <= most) onChange(width);
+      }}
+    />
+  );
+}
+
 function Breakpoint({ value, onChange }: { readonly value: number; readonly onChange: (value: number) => void }) {
   return (
     <div class="option">
@@ -60,16 +80,7 @@ function Breakpoint({ value, onChange }: { readonly value: number; readonly onCh
         Narrow windows then get screens of their own, such as <code>/pricing@under-{value || USUAL}</code>, so that two
         layouts never mix in one map.
       </p>
-      {value > 0 && (
-        <TextField
-          label="Phone layout below (CSS px)"
-          value={String(value)}
-          onInput={(next) => {
-            const width = Number(next);
-            if (Number.isInteger(width) && width > 0) onChange(width);
-          }}
-        />
-      )}
+      {value > 0 && <Width value={value} onChange={onChange} />}
     </div>
   );
 }
