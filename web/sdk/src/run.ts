@@ -128,10 +128,10 @@ export function run(options: Options, refused: () => void) {
   return {
     flush,
     track(name: string, attrs?: object): void {
-      if (!EVENT_TYPE.test(name) || POSITIONED.test(name)) return queue.lose('bad_event_type');
+      if (typeof name !== 'string' || !EVENT_TYPE.test(name) || POSITIONED.test(name)) return queue.lose('bad_event_type');
       const text = safe(JSON.stringify)(attrs ?? {});
       if (!text || text.length > MOST_ATTRS) return queue.lose('bad_attrs');
-      record({ type: name, time: Date.now(), attrs: JSON.parse(text) as object });
+      record({ type: name, time: Date.now(), attrs: attrs && (JSON.parse(text) as object) });
     },
     /** End it; what was recorded goes to the queue, or nowhere. */
     stop(forget?: boolean): void {

@@ -1,0 +1,397 @@
+"""What the SDK records: positions, kinds, anchors, screens. The oracle is what the test did and what the page saw."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from browser.browsing import PHONE, Site, Window
+from browser.misbehaving import MisbehavingCollector
+from browser.sdk_pages import BODY, STYLE, arrive, check, flush, publish, types
+from playwright.sync_api import Page
+
+OpenWindow = Callable[..., Window]
+
+
+def events(collector: MisbehavingCollector, page: Page, *kinds: str) -> list[dict[str, Any]]:
+    """All that the page recorded so far; of these kinds, or all."""
+    flush(page)
+    check(collector)
+    return collector.events(*kinds)
+
+
+def size(page: Page) -> tuple[int, int]:
+    width, height = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+    return width, height
+
+
+def position(event: dict[str, Any]) -> tuple[int, int]:
+    return event["x_px"], event["y_px"]
+
+
+def test_a_click_is_where_it_was(open_window: OpenWindow, site: Site, collector: MisbehavingCollector) -> None:
+    page = open_window().open(publish(site, collector))
+    width, height = size(page)
+    page.mouse.click(150, 210)
+    page.mouse.click(900, 800)
+    page.mouse.wheel(0, 500)
+    page.wait_for_function("scrollY === 500")
+    page.mouse.click(720, 700)
+    clicks = events(collector, page, "click")
+    assert [position(c) for c in clicks] == [(150, 210), (900, 800), (720, 1200)]
+    assert [c["scroll_y"] for c in clicks] == [0, 0, 500]
+    assert clicks[0]["anchor"] == "#buy"
+    assert (clicks[0]["ax"], clicks[0]["ay"]) == (0.25, 0.25)
+    assert clicks[1]["anchor"] == "#tall"
+    for click in clicks:
+        x, y = position(click)
+        assert 0 <= x / width - click["x_norm"] < 1e-5
+        assert 0 <= y / height - click["y_norm"] < 1e-5
+    heads = [a.body for a in collector.attempts if any(e["event_type"] == "click" for e in a.events)]
+    for head in heads:
+        assert head["viewport"] == {"w": 1440, "h": 900}
+        assert head["document"] == {"w": width, "h": height}
+        assert head["device_pixel_ratio"] == 1
+        assert "region" not in head
+        assert head["screen_id"] == "/"
+
+
+def test_moves_are_thinned_and_the_resting_place_is_always_there(
+    open_window: OpenWindow, site: Site, collector: MisbehavingCollector
+) -> None:
+    page = open_window().open(publish(site, collector))
+    page.evaluate(
+        "() => { window.seen = []; addEventListener('pointermove', (e) => seen.push([Math.round(e.pageX),"
+        " Math.round(e.pageY), Date.now()])); }"
+    )
+    for stop in ((400, 300), (700, 500), (705, 502)):
+        page.mouse.move(*stop, steps=40)
+        page.wait_for_timeout(150)
+    seen = page.evaluate("seen")
+    moves = events(collector, page, "mousemove")
+    places = [position(m) for m in moves]
+    assert {(400, 300), (700, 500), (705, 502)} <= set(places), "where it came to rest"
+    assert set(places) <= {(x, y) for x, y, _ in seen}, "nowhere else"
+    rests = {(x, y) for (x, y, time), (_, _, later) in pairwise(seen) if later - time >= 45}
+    rests.add((705, 502))
+    for earlier, later in pairwise(moves):
+        assert position(later) in rests or later["event_time"] - earlier["event_time"] >= 50
+
+
+def test_a_keyboard_click_is_at_the_centre_of_its_element(
+    open_window: OpenWindow, site: Site, collector: MisbehavingCollector
+) -> None:
+    page = open_window().open(publish(site, collector))
+    page.focus("#buy")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
+    clicks = events(collector, page, "click")
+    assert [position(c) for c in clicks] == [(200, 220)] * 2
+    assert [(c["ax"], c["ay"]) for c in clicks] == [(0.5, 0.5)] * 2
+
+
+def test_a_keyboard_click_on_what_is_gone_is_counted_as_dropped(
+    open_window: OpenWindow, site: Site, collector: MisbehavingCollector
+) -> None:
+    page = open_window().open(publish(site, collector))
+    page.evaluate("() => { buy.onclick = () => buy.remove(); buy.focus(); }")
+    page.keyboard.press("Enter")
+    assert events(collector, page, "click") == []
+    arrive(collector, lambda: collector.totals().dropped == {"no_position": 1}, page, "the drop is told")
+
+
+def test_a_clicked_element_may_go_at_once(open_window: OpenWindow, site: Site, collector: MisbehavingCollector) -> None:
+    page = open_window().open(publish(site, collector))
+    page.evaluate("() => { buy.addEventListener('click', (e) => { e.stopImmediatePropagation(); buy.remove(); }); }")
+    page.mouse.click(150, 210)
+    (click,) = events(collector, page, "click")
+    assert position(click) == (150, 210)
+    assert click["anchor"] == "#buy"
+    assert "ax" not in click
+
+
+def test_one_click_on_a_label_is_one_click(
+    open_window: OpenWindow, site: Site, collector: MisbehavingCollector
+) -> None:
+    body = BODY + '<label id="news" style="position:absolute;left:500px;top:100px;width:100px;height:40px">'
+    body += "News <input type=checkbox id=news-box style='display:none'></label>"
+    page = open_window().open(publish(site, collector, body))
+    page.mouse.click(510, 110)
+    page.mouse.click(510, 110)
+    assert page.is_checked("#news-box") is False
+    clicks = events(collector, page, "click")
+    assert [position(c) for c in clicks] == [(510, 110)] * 2
+    assert {c["anchor"] for c in clicks} == {"#news"}
+
+
+def test_events_that_scripts_make_up_are_not_recorded(
+    open_window: OpenWindow, site: Site, collector: MisbehavingCollector
+) -> None:
+    page = open_window().open(publish(site, collector))
+    page.evaluate(
+        "() => { buy.click(); buy.dispatchEvent(new MouseEvent('click', {bubbles: true}));"
+        " dispatchEvent(new PointerEvent('pointermove', {clientX: 5, clientY: 5})); }"
+    )
+    assert events(collector, page, "click", "mousemove") == []
+
+
+def test_a_finger(open_window: OpenWindow, site: Site, collector: MisbehavingCollector) -> None:
+    page = open_window(PHONE, phone=True, scale=3).open(publish(site, collector))
+    page.touchscreen.tap(120, 220)
+    page.touchscreen.tap(300, 600)
+    found = events(collector, page)
+    assert [position(e) for e in found if e["event_type"] == "touch"] == [(120, 220), (300, 600)]
+    assert [position(e) for e in found if e["event_type"] == "click"] == [(120, 220), (300, 600)]
+    assert not [e for e in found if e["event_type"] == "mousemove"], "a tap is no mouse"
+    assert collector.attempts[-1].body["device_pixel_ratio"] == 3
+    assert collector.attempts[-1].body["viewport"] == {"w": 390, "h": 844}
+
+
+def test_scrolling_tells_how_far(open_window: OpenWindow, site: Site, collector: MisbehavingCollector) -> None:
+    page = open_window().open(publish(site, collector))
+    height = size(page)[1]
+    for to in (300, 1200, 1200 + 333):
+        page.evaluate(f"scrollTo(0, {to})")
+        page.wait_for_timeout(400)
+    scrolls = events(collector, page, "scroll")
+    assert [s["scroll_y"] for s in scrolls] == [300, 1200, 1533]
+    for scroll in scrolls:
+        assert abs(scroll["attrs"]["depth"] - (scroll["scroll_y"] + 900) / height) <= 1e-5
+        assert "x_norm" not in scroll
+
+
+def test_scrolling_inside_the_page_is_not_scrolling_the_page(
+    open_window: OpenWindow, site: Site, collector: MisbehavingCollector
+) -> None:
+    box = '<div id="box" style="height:50px;overflow:auto;position:absolute;top:0"><p style="height:900px">x</p></div>'
+    page = open_window().open(publish(site, collector, BODY + box))
+    page.evaluate("box.scrollTop = 300")
+    page.wait_for_timeout(400)
+    assert events(collector, page, "scroll") == []
+
+
+REGION = (
+    "<!doctype html>" + STYLE + '<div style="height:300px"></div>'
+    '<div id="board" style="margin-left:100px;width:800px;height:400px;background:#ccc"></div><p style="height:2000px">'
+)
+
+
+def test_a_region_has_its_own_coordinates(open_window: OpenWindow, site: Site, collector: MisbehavingCollector) -> None:
+    page = open_window().open(publish(site, collector, REGION, region="#board"))
+    page.wait_for_timeout(100)
+    page.mouse.click(300, 400)
+    page.mouse.click(50, 50)
+    page.evaluate("scrollTo(0, 250)")
+    page.wait_for_function("scrollY === 250")
+    page.mouse.click(500, 250)
+    clicks = events(collector, page, "click")
+    assert [(c["x_norm"], c["y_norm"]) for c in clicks] == [(0.25, 0.25), (0.5, 0.5)], "and what is outside is left out"
+    assert [position(c) for c in clicks] == [(300, 400), (500, 500)]
+    assert all(
+        a.body["region"] == {"w": 800, "h": 400} for a in collector.attempts if a.events[-1]["event_type"] == "click"
+    )
+
+
+def test_a_region_that_comes_later(open_window: OpenWindow, site: Site, collector: MisbehavingCollector) -> None:
+    page = open_window().open(publish(site, collector, REGION.replace('id="board"', 'class="later"'), region="#board"))
+    page.mouse.click(300, 400)
+    assert events(collector, page, "click") == [], "there is nothing yet to be a fraction of"
+    page.evaluate("document.querySelector('.later').id = 'board'")
+    page.mouse.move(310, 400)
+    flush(page)
+    page.mouse.click(300, 400)
+    (click,) = events(collector, page, "click")
+    assert (click["x_norm"], click["y_norm"]) == (0.25, 0.25)
+
+
+def test_layouts_have_screens_of_their_own(
+    open_window: OpenWindow, site: Site, collector: MisbehavingCollector
+) -> None:
+    page = open_window().open(publish(site, collector, breakpoints="700,1000"))
+    page.mouse.click(150, 210)
+    flush(page)
+    for width in (1000, 999, 700, 699):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(100)
+        page.mouse.click(150, 210)
+        flush(page)
+    check(collector)
+    screens = [
+        (a.body["screen_id"], a.body["viewport"]["w"])
+        for a in collector.attempts
+        for e in a.events
+        if e["event_type"] == "click"
+    ]
+    assert screens == [
+        ("/", 1440),
+        ("/", 1000),
+        ("/@under-1000", 999),
+        ("/@under-1000", 700),
+        ("/@under-700", 699),
+    ]
+    assert types(collector)["pageview"] == 1, "turning a phone is no page view"
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["navigation api", "wrapped history"])
+def test_a_route_is_a_screen(open_window: OpenWindow, site: Site, collector: MisbehavingCollector, old: bool) -> None:
+    opened = open_window()
+    if old:
+        opened.context.add_init_script("Object.defineProperty(window, 'navigation', {value: undefined})")
+    page = opened.open(publish(site, collector))
+    page.evaluate(
+        """() => {
+          const push = history.pushState, calls = [];
+          history.pushState = function (...given) { calls.push(given[2]); return push.apply(this, given); };
+          window.calls = calls;
+        }"""
+    )
+    steps = [
+        ("history.pushState({a: 1}, '', '/users/4711')", "/users/:id"),
+        ("history.pushState({}, '', '/users/4712?tab=2#top')", "/users/:id"),
+        ("history.replaceState({}, '', '/users/4712?tab=3')", None),
+        ("history.replaceState({}, '', '/about')", "/about"),
+        ("location.hash = 'not-a-route'", None),
+        ("location.hash = '#/inner/7?x=1'", "/about#/inner/:id"),
+        ("history.back()", "/about"),
+    ]
+    wanted = ["/"]
+    page.evaluate("isotherm.track('at', {step: 0})")
+    for number, (step, screen) in enumerate(steps, 1):
+        before = page.evaluate("location.href")
+        page.evaluate(step)
+        page.wait_for_function("(before) => location.href !== before", arg=before)
+        page.wait_for_timeout(50)
+        page.evaluate(f"isotherm.track('at', {{step: {number}}})")
+        wanted.append(screen or wanted[-1])
+    flush(page)
+    check(collector)
+    seen = {e["attrs"]["step"]: a.body["screen_id"] for a in collector.attempts for e in a.events if "attrs" in e}
+    assert [seen[n] for n in range(len(wanted))] == wanted
+    assert types(collector)["pageview"] == 1 + sum(screen is not None for _, screen in steps)
+    assert page.evaluate("calls") == ["/users/4711", "/users/4712?tab=2#top"], "the page's own wrapper still works"
+    for attempt in collector.attempts:
+        assert "?" not in attempt.body["url"]
+        assert "#" not in attempt.body["url"]
+
+
+def test_what_waits_at_a_route_change_goes_out_under_the_old_screen(
+    open_window: OpenWindow, site: Site, collector: MisbehavingCollector
+) -> None:
+    page = open_window().open(publish(site, collector))
+    page.evaluate("() => { buy.onclick = () => history.pushState({}, '', '/thanks'); }")
+    page.mouse.move(150, 205)
+    page.mouse.move(150, 210)
+    page.mouse.down()
+    page.mouse.up()
+    flush(page)
+    check(collector)
+    by_screen = {a.body["screen_id"]: [e["event_type"] for e in a.events] for a in collector.attempts}
+    assert by_screen["/"][0] == "pageview"
+    assert by_screen["/"][-2:] == ["mousemove", "click"]
+    assert by_screen["/thanks"] == ["pageview"]
+
+
+def test_a_named_screen_and_one_by_function(
+    open_window: OpenWindow, site: Site, collector: MisbehavingCollector
+) -> None:
+    page = open_window().open(publish(site, collector, screen="home"))
+    flush(page)
+    assert {a.body["screen_id"] for a in collector.attempts} == {"home"}
+    page.evaluate(
+        "(endpoint) => { isotherm.stop(); isotherm.init({endpoint, client: 'by-function',"
+        " screen: (location) => 'at|' + location.pathname + 'é'.repeat(300)}); }",
+        collector.url,
+    )
+    flush(page)
+    check(collector)
+    screen = collector.attempts[-1].body["screen_id"]
+    assert screen.startswith("at_/é")
+    assert len(screen.encode()) in (255, 256)
+
+
+def test_events_of_the_page_itself(open_window: OpenWindow, site: Site, collector: MisbehavingCollector) -> None:
+    page = open_window().open(publish(site, collector))
+    page.evaluate(
+        """() => {
+          const attrs = {sum: 12.5, of: ['a', {b: null}]};
+          isotherm.track('cart.add', attrs);
+          attrs.sum = 0;
+          isotherm.track('plain');
+          isotherm.track('Not A Name');
+          isotherm.track('click');
+          const loop = {}; loop.loop = loop;
+          isotherm.track('loop', loop);
+          isotherm.track('large', {x: 'x'.repeat(40000)});
+          isotherm.track();
+        }"""
+    )
+    found = events(collector, page)
+    assert [(e["event_type"], e.get("attrs")) for e in found] == [
+        ("pageview", None),
+        ("cart.add", {"sum": 12.5, "of": ["a", {"b": None}]}),
+        ("plain", None),
+    ]
+    assert collector.totals().dropped == {"bad_event_type": 3, "bad_attrs": 2}
+
+
+FORCING = """() => {
+  window.forced = [];
+  let inListener = 0;
+  const bad = (owner, name) => {
+    const found = Object.getOwnPropertyDescriptor(owner, name);
+    const wrap = (work) => function (...given) {
+      if (inListener) forced.push(name);
+      return work.apply(this, given);
+    };
+    const how = found.get ? {get: wrap(found.get)} : {value: wrap(found.value)};
+    Object.defineProperty(owner, name, {...found, ...how});
+  };
+  for (const name of ['getBoundingClientRect', 'getClientRects', 'scrollWidth', 'scrollHeight', 'scrollTop',
+    'scrollLeft', 'clientWidth', 'clientHeight', 'clientTop', 'checkVisibility']) bad(Element.prototype, name);
+  for (const name of ['offsetWidth', 'offsetHeight', 'offsetTop', 'offsetLeft', 'offsetParent', 'innerText'])
+    bad(HTMLElement.prototype, name);
+  for (const name of ['offsetX', 'offsetY', 'layerX', 'layerY']) bad(MouseEvent.prototype, name);
+  for (const name of ['scrollX', 'scrollY', 'pageXOffset', 'pageYOffset', 'innerWidth', 'innerHeight',
+    'getComputedStyle', 'visualViewport']) bad(window, name);
+  bad(Document.prototype, 'elementFromPoint');
+  const add = EventTarget.prototype.addEventListener;
+  window.listeners = [];
+  EventTarget.prototype.addEventListener = function (type, listener, options) {
+    listeners.push([type, options && options.passive === true]);
+    return add.call(this, type, (event) => {
+      inListener++;
+      try { return listener.call(this, event); } finally { inListener--; }
+    }, options);
+  };
+}"""
+
+
+def test_listeners_are_passive_and_read_no_layout(
+    open_window: OpenWindow, site: Site, collector: MisbehavingCollector
+) -> None:
+    opened = open_window(PHONE, phone=True)
+    opened.context.add_init_script(f"({FORCING})()")
+    page = opened.open(publish(site, collector))
+    page.wait_for_timeout(100)
+    page.evaluate("buy.style.left = '101px'")
+    page.touchscreen.tap(150, 210)
+    page.mouse.move(30, 40, steps=5)
+    page.mouse.click(150, 220)
+    page.mouse.wheel(0, 300)
+    page.focus("#buy")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    page.evaluate("history.pushState({}, '', '/next')")
+    page.mouse.click(150, 220)
+    assert page.evaluate("forced") == []
+    kinds = {e["event_type"] for e in events(collector, page)}
+    assert {"touch", "click", "mousemove", "scroll", "pageview"} <= kinds
+    listeners = dict(page.evaluate("listeners"))
+    del listeners["abort"]
+    assert {"pointermove", "touchstart", "click", "scroll"} <= listeners.keys()
+    assert all(listeners.values()), "all passive"
+    page.evaluate("() => { window.innerWidth; document.body.getBoundingClientRect(); }")
+    page.evaluate(
+        "() => { addEventListener('trap', () => document.body.scrollHeight); dispatchEvent(new Event('trap')); }"
+    )
+    assert page.evaluate("forced") == ["scrollHeight"], "the trap works"
