@@ -110,6 +110,29 @@ def test_a_clicked_element_may_go_at_once(open_window: OpenWindow, site: Site, c
     assert "ax" not in click
 
 
+ODD = """<div class=x aria-label='Say "hi" \\ there'></div><div class=x id="a.b#c"></div><svg class=x></svg>
+<div class=x id="7up" aria-label="two&#10;lines"></div><x-y class=x></x-y><form><input class=x name='a"]b'>
+<div class=x></div><div class=x></div></form>"""
+
+
+def test_every_anchor_finds_its_element(open_window: OpenWindow, site: Site, collector: MisbehavingCollector) -> None:
+    style = "<style>.x{display:block;position:static;width:200px;height:20px;margin:0;padding:0;border:0}</style>"
+    page = open_window().open(publish(site, collector, "<!doctype html><body style=margin:0>" + style + ODD))
+    number = page.evaluate("document.querySelectorAll('.x').length")
+    for at in range(number):
+        box = page.locator(".x").nth(at).bounding_box()
+        assert box
+        page.mouse.click(box["x"] + 50, box["y"] + 10)
+    clicks = events(collector, page, "click")
+    assert len(clicks) == number == 8
+    found = page.evaluate(
+        "(all) => all.map((one) => [...document.querySelectorAll('.x')].indexOf(document.querySelector(one)))",
+        [c["anchor"] for c in clicks],
+    )
+    assert found == list(range(number))
+    assert {c["ax"] for c in clicks} == {0.25}
+
+
 def test_one_click_on_a_label_is_one_click(
     open_window: OpenWindow, site: Site, collector: MisbehavingCollector
 ) -> None:

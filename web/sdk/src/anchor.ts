@@ -1,5 +1,5 @@
 const MOST = 512;
-const MOST_VALUE = 64;
+const ONE_LINE = /^[^\n\r\f]{1,64}$/;
 const ACTIVE = 'a,button,input,select,textarea,label,summary,[role=button],[role=link],[role=tab]';
 const LANDMARK = /^(?:main|header|footer|nav|aside|body)$/;
 const NAMES = ['data-testid', 'data-test', 'data-cy', 'name', 'aria-label'];
@@ -30,11 +30,11 @@ export function anchorOf(element: Element): string {
 
 function named(element: Element): string {
   const id = element.getAttribute('id');
-  if (id && id.length <= MOST_VALUE && !GENERATED.test(id)) return `#${CSS.escape(id)}`;
+  if (id && ONE_LINE.test(id) && !GENERATED.test(id)) return `#${CSS.escape(id)}`;
   for (const name of NAMES) {
     const value = element.getAttribute(name);
-    if (value && value.length <= MOST_VALUE) {
-      return `${name === 'name' ? element.localName : ''}[${name}="${value.replace(/["\\\n]/g, '\\$&')}"]`;
+    if (value && ONE_LINE.test(value)) {
+      return `${name === 'name' ? element.localName : ''}[${name}="${value.replace(/["\\]/g, '\\$&')}"]`;
     }
   }
   return '';
