@@ -108,16 +108,22 @@ function useSize(stage: Ref<HTMLDivElement> & { current: HTMLDivElement | null }
     const observer = new ResizeObserver(([entry]) => {
       if (entry === undefined) return;
       const { width: w, height: h } = entry.contentRect;
-      const [exact] = entry.devicePixelContentBoxSize ?? [];
-      const device = exact
-        ? { w: exact.inlineSize, h: exact.blockSize }
-        : { w: Math.round(w * devicePixelRatio), h: Math.round(h * devicePixelRatio) };
-      setSize(w > 0 && h > 0 ? { view: { w, h }, device } : null);
+      setSize(w > 0 && h > 0 ? { view: { w, h }, device: devicePixels(entry) } : null);
     });
     observeDevicePixels(observer, element);
     return () => observer.disconnect();
   }, [stage]);
   return size;
+}
+
+/** The exact count where the browser has one: it knows how fractions of a pixel are rounded. */
+function devicePixels(entry: ResizeObserverEntry): Viewport {
+  const w = Math.round(entry.contentRect.width * devicePixelRatio);
+  const h = Math.round(entry.contentRect.height * devicePixelRatio);
+  const [exact] = entry.devicePixelContentBoxSize ?? [];
+  // An emulated pixel ratio is not in that count.
+  const agrees = exact !== undefined && Math.abs(exact.inlineSize - w) < 2 && Math.abs(exact.blockSize - h) < 2;
+  return agrees ? { w: exact.inlineSize, h: exact.blockSize } : { w, h };
 }
 
 /** Device pixels tell of a changed zoom of the browser too, but not every browser counts them. */

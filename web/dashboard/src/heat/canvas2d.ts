@@ -2,8 +2,8 @@ import type { Field } from "./field";
 import { CONTOUR_FADE, CONTOUR_HALF_WIDTH, CONTOUR_OPACITY, type Frame, type Painter } from "./frame";
 import { LUT_SIZE } from "./palettes";
 
-/** One sample per so many CSS pixels: a smooth field needs no more. */
-const STEP = 1.5;
+/** One sample per so many CSS pixels, whatever the screen's density: a smooth field needs no more. */
+const STEP = 1;
 
 /** The fallback without WebGL2: the same picture as the shader's, computed on the CPU at a lower resolution. */
 export class Canvas2dPainter implements Painter {
@@ -33,14 +33,24 @@ export class Canvas2dPainter implements Painter {
   }
 
   #paintRaw(frame: Frame, field: Field): void {
-    const image = new ImageData(field.w, field.h);
-    for (let i = 0; i < field.values.length; i += 1) {
-      const value = field.values[i] as number;
-      if (value > 0) paintPixel(image.data, i, Math.max(value, 1 / (LUT_SIZE - 1)), 0, frame);
-    }
-    this.#context.imageSmoothingEnabled = false;
+    const context = this.#context;
+    const { canvas } = context;
     const { page } = frame;
-    this.#context.drawImage(this.#filled(image), page.x, page.y, page.w, page.h);
+    // A pixel belongs to the cell that its centre lies in.
+    const left = (x: number): number => Math.ceil(page.x + (x * page.w) / field.w - 0.5);
+    const top = (y: number): number => Math.ceil(page.y + (y * page.h) / field.h - 0.5);
+    const colour = new Uint8ClampedArray(4);
+    for (let y = 0; y < field.h; y += 1) {
+      if (top(y + 1) <= 0 || top(y) >= canvas.height) continue;
+      for (let x = 0; x < field.w; x += 1) {
+        const value = field.values[y * field.w + x] as number;
+        if (value === 0 || left(x + 1) <= 0 || left(x) >= canvas.width) continue;
+        paintPixel(colour, 0, Math.max(value, 1 / (LUT_SIZE - 1)), 0, frame);
+        const [r, g, b, a] = colour as unknown as [number, number, number, number];
+        context.fillStyle = `rgb(${r} ${g} ${b} / ${a / 255})`;
+        context.fillRect(left(x), top(y), left(x + 1) - left(x), top(y + 1) - top(y));
+      }
+    }
   }
 
   #paintSmooth(frame: Frame, field: Field): void {

@@ -33,7 +33,7 @@ const LARGEST_LATTICE = 2048;
 /** Bells end where they have fallen below a colour step. */
 const REACH = 3.4;
 /** What is not in a hottest cell stays this far below the map's maximum, so that the hottest place is theirs alone. */
-const BELOW_MAXIMUM = 1 - 1 / 256;
+const BELOW_MAXIMUM = 0.98;
 /** 1 would be a plain sum, infinity the largest. */
 const POWER = 3;
 

@@ -1,4 +1,4 @@
-import { panBy, type Point, type Viewport, zoomAt } from "./camera";
+import { panBy, place, type Point, type Viewport, zoomAt } from "./camera";
 import type { Camera, Shape } from "./types";
 
 /** What gestures need to know and what they do. Points are viewport pixels. */
@@ -118,7 +118,8 @@ function onWheel(event: WheelEvent, element: HTMLElement, target: GestureTarget)
   const before = target.camera();
   const after = panBy(before, -dx, -dy, target.view(), target.shape());
   // At the end of the screen the page around the stage scrolls on.
-  if (after.x === before.x && after.y === before.y) return;
+  const page = place(before, target.view(), target.shape());
+  if (Math.abs(after.x - before.x) * page.w < 0.5 && Math.abs(after.y - before.y) * page.h < 0.5) return;
   event.preventDefault();
   target.move(after);
   target.hover(pointOf(event, element));
