@@ -363,7 +363,7 @@ def test_a_reload_restores_what_was_seen(world: World, open_window: Open) -> Non
     place = page.locator(".heat-page").bounding_box()
     address = page.url
     counts = world.count("/", {"mousemove", "click"}, *whole(world))
-    for again in (lambda: page.reload(), lambda: page.goto(address)):
+    for again in (page.reload, lambda: page.goto(address)):
         again()
         expect_counts(page, counts)
         assert page.url == address
