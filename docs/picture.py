@@ -15,19 +15,25 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from isotherm.cli.feed import CLIENT, SCREENS
 from isotherm.cli.picture import colour
 from isotherm.clock import HOUR_MS, SystemClock
-from isotherm.events import hour_of
+from isotherm.events import SIMULATED_SUFFIX, hour_of
+from isotherm.view.demo import CLIENT, PAGES
 
+SCREENS = (PAGES["home"], PAGES["lamp"], PAGES["journal"])
 CELL_W, CELL_H, GAP, TOP = 2.6, 1.9, 26, 64
 FONT = "font-family='ui-sans-serif, system-ui, sans-serif'"
 
 
 def fetch(app: str, screen_id: str) -> dict[str, Any]:
-    """The last ten hours of one screen of the demo."""
+    """The last eight days of one screen of the demo."""
     end = hour_of(SystemClock().now_ms()) + HOUR_MS
-    query = {"client_id": CLIENT, "screen_id": screen_id, "from": end - 10 * HOUR_MS, "to": end}
+    query = {
+        "client_id": f"{CLIENT}{SIMULATED_SUFFIX}",
+        "screen_id": screen_id,
+        "from": end - 8 * 24 * HOUR_MS,
+        "to": end,
+    }
     with urlopen(f"{app}/v1/heatmap?{urlencode(query)}") as response:
         return json.load(response)
 

@@ -45,7 +45,7 @@ _STANDARD: Final = {"import": "/dev/stdin", "export": "/dev/stdout"}
 
 COMMANDS: Final[tuple[tuple[str, Group, str], ...]] = (
     ("up", _RUN, "Start everything in one process group: collector and app."),
-    ("demo", _RUN, "Start everything, feed it made-up visitors, show a map."),
+    ("demo", _RUN, "Start everything, send simulated visitors through the demo shop, show heat."),
     ("collect", _RUN, "The collector alone: take events over HTTP."),
     ("land", _RUN, "The lander alone: move the log into lake files."),
     ("rollup", _RUN, "The tile scheduler alone, or a backfill with --from and --to."),

@@ -34,6 +34,13 @@ class AppClient:
         """The decoded JSON body of GET `path`."""
         return json.loads(self.get(path, **query))
 
+    def put(self, path: str, content: bytes, media_type: str, **query: Any) -> Any:
+        """The decoded JSON answer to PUT `path` with this body."""
+        with self._answer(
+            "PUT", f"{path}?{urlencode(query)}", content, {"content-type": media_type}, _TIMEOUT
+        ) as answer:
+            return json.loads(answer.read())
+
     def steps(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """POST `body` and yield the JSON object of each line as it comes; closing the iterator stops the job."""
         content = json.dumps({name: value for name, value in body.items() if value is not None}).encode()

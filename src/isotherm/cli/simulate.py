@@ -3,6 +3,7 @@
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -96,7 +97,8 @@ def command(
         try:
             past(sender, run)
             if live:
-                now(sender, run)
+                with _Bar(None, sender) as bar:
+                    now(sender, run, lambda: bar.tick(0))
         except KeyboardInterrupt:
             interrupted = not live
         sender.finish()
@@ -148,15 +150,14 @@ def past(sender: Sender, run: Run) -> int:
     return sent
 
 
-def now(sender: Sender, run: Run) -> None:
-    """Send people who are there now, each batch when it is due; ends by KeyboardInterrupt or IsothermError."""
+def now(sender: Sender, run: Run, tick: Callable[[], object]) -> None:
+    """Send people who are there now, each batch when it is due; ends by an exception, `tick` may raise one."""
     clock = SystemClock()
-    with _Bar(None, sender) as bar:
-        for due, load in run.crowd.live(run.rate or LIVE_RATE, clock.now_ms):
-            while (wait := due - clock.now_ms()) > 0:
-                time.sleep(min(wait, 250) / 1_000)
-                bar.tick(0)
-            sender.put(load)
+    for due, load in run.crowd.live(run.rate or LIVE_RATE, clock.now_ms):
+        while (wait := due - clock.now_ms()) > 0:
+            time.sleep(min(wait, 250) / 1_000)
+            tick()
+        sender.put(load)
 
 
 def report(sender: Sender, crowd: Crowd, seconds: float, *, interrupted: bool) -> dict[str, Any]:
