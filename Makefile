@@ -33,7 +33,8 @@ web/node_modules/.install-stamp: web/package-lock.json web/package.json web/sdk/
 	@touch $@
 
 $(WEB_STAMP): web/node_modules/.install-stamp $(WEB_SOURCES)
-	@web/npm run build --silent
+	@echo "building the browser SDK and the dashboard ..."
+	@said=$$(web/npm run build --silent 2>&1) || { echo "$$said"; exit 1; }
 	@touch $@
 
 web: $(WEB_STAMP) ## build the SDK and the dashboard into src/isotherm/view/static

@@ -17,6 +17,7 @@ from isotherm.cli.processes import Running, UpLock, url_of
 from isotherm.cli.supervisor import Role, Supervisor
 from isotherm.clock import SystemClock
 from isotherm.config import Settings
+from isotherm.view.site import may_send
 
 _FIRST_EVENT = (
     '{"client_id":"demo","screen_id":"home","events":'
@@ -79,6 +80,8 @@ async def _supervise(settings: Settings) -> None:
 def banner(console: Console, settings: Settings, app: str, collect: str) -> None:
     """Say where everything is and what to do first."""
     lines = (
+        ("dashboard", f"{app}/"),
+        *([("demo site", f"{app}/demo/")] if may_send(settings) else []),
         ("query API", f"{app}/docs"),
         ("collector", f"{collect}/events/batch"),
         ("data", str(settings.data.absolute())),

@@ -45,13 +45,18 @@ class Site:
         return file.reply(method, ask)
 
 
+def may_send(settings: Settings) -> bool:
+    """Whether the demo site's client may send here; without that the site is not served."""
+    return not settings.clients or CLIENT in settings.clients
+
+
 def load_site(settings: Settings, folder: Path = FOLDER) -> Site:
     """The demo site as it is in the package."""
 
     def headers(name: str) -> dict[str, str]:
         return {**_HEADERS, "cache-control": REVALIDATE if name.endswith((".html", ".js", ".css")) else _DAY}
 
-    return Site(load(folder, headers), not settings.clients or CLIENT in settings.clients)
+    return Site(load(folder, headers), may_send(settings))
 
 
 @lru_cache(32)
