@@ -20,6 +20,8 @@ CHUNK: Final = 48
 """Visits that are computed together."""
 FLUSH_MS: Final = 1_000
 """Live visitors send after so long, as the SDK does."""
+WARM_MS: Final = 90_000
+"""Live visitors have come since so long ago, so that the site is not empty at first."""
 MOST_DAYS: Final = 29.0
 LEAST_DAYS: Final = 2 * LONGEST_MS / DAY_MS
 _LIVE_SEED: Final = 0x1507
@@ -83,9 +85,10 @@ class Crowd:
         """Bodies of people who are there now, without end, with the moment (ms since the epoch) each is due.
 
         `rate` is events per second on average, all visitors together. Bodies come in the order they are due, one
-        flush of the SDK after the events in them happened.
+        flush of the SDK after the events in them happened. Some visitors have been there for a while already: what
+        they did until now is due at once.
         """
-        begun = now()
+        begun = now() - WARM_MS
         label = Label(self.client_id, self.world.site, f"{self.seed}|live|{begun}")
         chance = Random(self.seed ^ _LIVE_SEED)  # noqa: S311
         shares = [device.share for device in self.world.devices]
