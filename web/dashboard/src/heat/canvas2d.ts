@@ -127,20 +127,27 @@ export function interpolate(field: Field, xs: Taps, ys: Taps): Float32Array {
   for (let y = 0; y < ys.base.length; y += 1) {
     const base = ys.base[y] as number;
     for (const known of lines.keys()) if (known < base - 1) lines.delete(known);
-    const line = (offset: number): Line => {
-      const found = lines.get(base + offset) ?? along(field, Math.min(Math.max(base + offset, 0), field.h - 1), xs);
-      lines.set(base + offset, found);
-      return found;
-    };
-    const [a, b, c, d] = [line(-1), line(0), line(1), line(2)];
-    const [wa, wb, wc, wd] = ys.weights.subarray(y * 4, y * 4 + 4) as unknown as [number, number, number, number];
-    for (let x = 0; x < columns; x += 1) {
-      const sum =
-        wa * (a.sums[x] as number) + wb * (b.sums[x] as number) + wc * (c.sums[x] as number) + wd * (d.sums[x] as number);
-      out[y * columns + x] = Math.max(0, Math.min(sum, Math.max(b.most[x] as number, c.most[x] as number)));
-    }
+    for (let row = base - 1; row <= base + 2; row += 1)
+      if (!lines.has(row)) lines.set(row, along(field, Math.min(Math.max(row, 0), field.h - 1), xs));
+    const four = [-1, 0, 1, 2].map((offset) => lines.get(base + offset) as Line) as [Line, Line, Line, Line];
+    across(out, y * columns, four, ys.weights.subarray(y * 4, y * 4 + 4));
   }
   return out;
+}
+
+function across(
+  out: Float32Array,
+  start: number,
+  [a, b, c, d]: readonly [Line, Line, Line, Line],
+  w: Float32Array,
+): void {
+  const [wa, wb, wc, wd] = w as unknown as [number, number, number, number];
+  for (let x = 0; x < a.sums.length; x += 1) {
+    const sum =
+      wa * (a.sums[x] as number) + wb * (b.sums[x] as number) + wc * (c.sums[x] as number) + wd * (d.sums[x] as number);
+    const most = Math.max(b.most[x] as number, c.most[x] as number);
+    out[start + x] = sum < 0 ? 0 : sum > most ? most : sum;
+  }
 }
 
 /** One row of the lattice at every sample: interpolated, and the larger of the two nodes around it. */
@@ -150,21 +157,20 @@ interface Line {
 }
 
 function along(field: Field, row: number, xs: Taps): Line {
-  const sums = new Float32Array(xs.base.length);
-  const most = new Float32Array(xs.base.length);
-  const start = row * field.w;
-  const node = (x: number): number => field.values[start + Math.min(Math.max(x, 0), field.w - 1)] as number;
+  const { base, weights } = xs;
+  const sums = new Float32Array(base.length);
+  const most = new Float32Array(base.length);
+  const last = field.w - 1;
+  const nodes = field.values.subarray(row * field.w, (row + 1) * field.w);
   for (let i = 0; i < sums.length; i += 1) {
-    const base = xs.base[i] as number;
-    const at = i * 4;
-    const near = node(base);
-    const next = node(base + 1);
-    const weights = xs.weights;
+    const at = base[i] as number;
+    const near = nodes[Math.max(0, at)] as number;
+    const next = nodes[Math.min(last, at + 1)] as number;
     sums[i] =
-      (weights[at] as number) * node(base - 1) +
-      (weights[at + 1] as number) * near +
-      (weights[at + 2] as number) * next +
-      (weights[at + 3] as number) * node(base + 2);
+      (weights[i * 4] as number) * (nodes[Math.max(0, at - 1)] as number) +
+      (weights[i * 4 + 1] as number) * near +
+      (weights[i * 4 + 2] as number) * next +
+      (weights[i * 4 + 3] as number) * (nodes[Math.min(last, at + 2)] as number);
     most[i] = Math.max(near, next);
   }
   return { sums, most };

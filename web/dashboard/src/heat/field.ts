@@ -26,7 +26,7 @@ export interface FieldOptions {
 /** A Gaussian of this sigma has fallen to half at 1. */
 const SIGMA_OF_HALF = 1 / Math.sqrt(2 * Math.LN2);
 /** In cells, per axis: narrower bells would leave ripples between neighbours. */
-const NARROWEST = 0.8;
+const NARROWEST = 0.95;
 /** Lattice nodes per sigma that a cubic needs to be smooth. */
 const NODES_PER_SIGMA = 2;
 const LARGEST_LATTICE = 2048;
@@ -34,8 +34,6 @@ const LARGEST_LATTICE = 2048;
 const REACH = 3.4;
 /** What is not in a hottest cell stays this far below the map's maximum, so that the hottest place is theirs alone. */
 const BELOW_MAXIMUM = 0.98;
-/** 1 would be a plain sum, infinity the largest. */
-const POWER = 3;
 
 /** Sigma in cells per axis, the same in pixels of the screen except where cells are coarser than the bell. */
 export function sigmas(radius: number, map: HeatMap, shape: Viewport): readonly [number, number] {
@@ -63,10 +61,10 @@ export function buildField(map: HeatMap, options: FieldOptions): Field {
   const [sigmaX, sigmaY] = sigmas(options.radius, map, options.shape);
   const across = bells(map.gridW, sigmaX);
   const down = bells(map.gridH, sigmaY);
-  const values = spread(places, across, down, POWER);
+  const values = spread(places, across, down, 3);
   let highest = 0;
   for (let i = 0; i < values.length; i += 1) {
-    const value = (values[i] as number) ** (1 / POWER);
+    const value = Math.cbrt(values[i] as number);
     values[i] = value;
     if (value > highest) highest = value;
   }
@@ -84,7 +82,7 @@ interface Bells {
   readonly nodes: number;
   /** Nodes to either side of a centre. */
   readonly reach: number;
-  readonly bell: Float64Array;
+  readonly bell: Float32Array;
 }
 
 function bells(cells: number, sigma: number): Bells {
@@ -92,7 +90,7 @@ function bells(cells: number, sigma: number): Bells {
   while (sub < NODES_PER_SIGMA / sigma || sub < 3) sub += 2;
   while (sub > 1 && sub * cells > LARGEST_LATTICE) sub -= 2;
   const reach = Math.ceil(REACH * sigma * sub);
-  const bell = Float64Array.from({ length: 2 * reach + 1 }, (_, i) => Math.exp(-0.5 * ((i - reach) / sub / sigma) ** 2));
+  const bell = Float32Array.from({ length: 2 * reach + 1 }, (_, i) => Math.exp(-0.5 * ((i - reach) / sub / sigma) ** 2));
   return { cells, sub, nodes: cells * sub, reach, bell };
 }
 
@@ -107,25 +105,30 @@ function spread(places: Float64Array, across: Bells, down: Bells, power: number,
     if (row.every((place) => place === 0)) continue;
     line.fill(0);
     for (let x = 0; x < row.length; x += 1) {
-      const weight = (row[x] as number) ** power;
-      if (weight > 0) each(centre(x, across), across, (i, offset) => join(line, i, bellX, offset, weight));
+      const place = row[x] as number;
+      if (place === 0) continue;
+      const [first, last] = reached(centre(x, across), across);
+      join(line, first, bellX, first - centre(x, across) + across.reach, last - first + 1, place ** power);
     }
-    each(centre(y, down), down, (i, offset) => {
-      const weight = bellY[offset] as number;
-      join(out.subarray(i * line.length, (i + 1) * line.length), 0, line, 0, weight, line.length);
-    });
+    const [first, last] = reached(centre(y, down), down);
+    for (let i = first; i <= last; i += 1)
+      join(out, i * line.length, line, 0, line.length, bellY[i - centre(y, down) + down.reach] as number);
   }
   return out;
 }
 
-type Join = (to: Float32Array, at: number, from: ArrayLike<number>, start: number, by: number, n?: number) => void;
+/** Joins n values of `from`, multiplied, to those in `to`. */
+type Join = (to: Float32Array, at: number, from: Float32Array, start: number, n: number, by: number) => void;
 
-const add: Join = (to, at, from, start, by, n = 1) => {
+const add: Join = (to, at, from, start, n, by) => {
   for (let i = 0; i < n; i += 1) to[at + i] = (to[at + i] as number) + by * (from[start + i] as number);
 };
 
-const largest: Join = (to, at, from, start, by, n = 1) => {
-  for (let i = 0; i < n; i += 1) to[at + i] = Math.max(to[at + i] as number, by * (from[start + i] as number));
+const largest: Join = (to, at, from, start, n, by) => {
+  for (let i = 0; i < n; i += 1) {
+    const value = by * (from[start + i] as number);
+    if (value > (to[at + i] as number)) to[at + i] = value;
+  }
 };
 
 /** The node at the centre of a cell. */
@@ -133,10 +136,9 @@ function centre(cell: number, axis: Bells): number {
   return cell * axis.sub + (axis.sub - 1) / 2;
 }
 
-/** Every node that a bell at node `at` reaches, with its index in the bell. */
-function each(at: number, axis: Bells, visit: (node: number, offset: number) => void): void {
-  const last = Math.min(axis.nodes - 1, at + axis.reach);
-  for (let i = Math.max(0, at - axis.reach); i <= last; i += 1) visit(i, i - at + axis.reach);
+/** First and last node that a bell at a node reaches. */
+function reached(at: number, axis: Bells): readonly [number, number] {
+  return [Math.max(0, at - axis.reach), Math.min(axis.nodes - 1, at + axis.reach)];
 }
 
 /**

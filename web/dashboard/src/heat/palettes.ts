@@ -64,7 +64,9 @@ export function alphaAt(t: number, raw: boolean): number {
   if (t <= 0) return 0;
   const place = Math.min(t, 1);
   if (raw) return 0.5 + 0.45 * place;
-  return 0.94 * (1 - (1 - Math.min(place / 0.7, 1)) ** 1.7);
+  // The toe keeps the far end of a bell from being seen as a ring.
+  const toe = Math.min(place / 0.04, 1);
+  return 0.94 * toe * toe * (3 - 2 * toe) * (1 - (1 - Math.min(place / 0.7, 1)) ** 1.7);
 }
 
 /** 256 x RGBA, 0..255, not premultiplied; entry 0 is transparent. */

@@ -27,8 +27,8 @@ function brightest(field: Field): { value: number; x: number; y: number } {
 /** The definition, cell by cell and node by node: no passes, no windows, no reuse. */
 function byDefinition(map: HeatMap, field: Field, { radius, shape, max, scale }: FieldOptions): Float64Array {
   const pixels = radius * 0.8493218 * Math.sqrt((shape.w / map.gridW) * (shape.h / map.gridH));
-  const sx = Math.max((pixels * map.gridW) / shape.w, 0.8);
-  const sy = Math.max((pixels * map.gridH) / shape.h, 0.8);
+  const sx = Math.max((pixels * map.gridW) / shape.w, 0.95);
+  const sy = Math.max((pixels * map.gridH) / shape.h, 0.95);
   const top = toScale(map.max, max, scale);
   const sums = new Float64Array(field.w * field.h);
   const crowns = new Float64Array(field.w * field.h);
