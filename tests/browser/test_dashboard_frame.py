@@ -19,6 +19,7 @@ OpenWindow = Callable[..., Window]
 SCREENS = {"/": 40, "/pricing": 25, "/journal": 10, "/checkout": 5}
 """Events of client `shop`, by screen."""
 SIMULATED = 17
+TOKEN = "a-long-secret"
 TOTAL = sum(SCREENS.values()) + SIMULATED
 
 
@@ -59,9 +60,16 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system that nothing was sent to."""
-    with started(tmp_path_factory.mktemp("fresh") / "data") as running:
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system for tests that send; each uses clients of its own."""
+    with started(tmp_path_factory.mktemp("spare") / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system that asks for a token and that nothing is ever sent to."""
+    with started(tmp_path_factory.mktemp("locked") / "data", token=TOKEN) as running:
         yield running
 
 
@@ -135,17 +143,25 @@ def test_the_span_of_the_chart_stands_in_the_address(shop: System, open_window: 
     expect(page.get_by_role("slider", name=re.compile("Events over time"))).to_have_attribute("aria-valuemax", "29")
 
 
-def test_an_empty_overview_teaches(fresh: System, open_window: OpenWindow) -> None:
-    _, page = visit(fresh, open_window, "/")
+def unlock(page: Page) -> None:
+    """Give the token."""
+    page.get_by_label("Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+
+
+def test_an_empty_overview_teaches(locked: System, open_window: OpenWindow) -> None:
+    opened, page = visit(locked, open_window, "/")
+    opened.complaints.expect("status of 401")
+    unlock(page)
     expect(heading(page)).to_have_text("Waiting for the first event")
-    expect(page.get_by_text(f"curl {fresh.collect_url}/events/batch")).to_be_visible()
+    expect(page.get_by_text(f"curl {locked.collect_url}/events/batch")).to_be_visible()
     expect(page.get_by_role("link", name="Open the demo")).to_have_attribute("href", "/demo/")
     page.get_by_role("link", name="Get your snippet").click()
     expect(heading(page)).to_have_text("Set up a site")
 
 
-def test_set_up_turns_green_at_the_first_event(fresh: System, open_window: OpenWindow) -> None:
-    opened, page = visit(fresh, open_window, "/setup")
+def test_set_up_turns_green_at_the_first_event(spare: System, open_window: OpenWindow) -> None:
+    opened, page = visit(spare, open_window, "/setup")
     opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
     field = page.get_by_label("Client id")
     field.fill("no such!")
@@ -156,23 +172,23 @@ def test_set_up_turns_green_at_the_first_event(fresh: System, open_window: OpenW
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     snippet = page.evaluate("() => navigator.clipboard.readText()")
-    assert f'data-endpoint="{fresh.collect_url}"' in snippet
+    assert f'data-endpoint="{spare.collect_url}"' in snippet
     assert 'data-client="first-site"' in snippet
     assert 'data-breakpoints="700"' in snippet
 
-    fresh.post(batch("first-site", "/", 3, kind="click"))
+    spare.post(batch("first-site", "/", 3, kind="click"))
     panel = page.locator("[data-state=received]")
     expect(panel).to_contain_text("first-site is sending", timeout=30_000)
     expect(panel).to_contain_text("3 events received")
-    fresh.wait_idle()
+    spare.wait_idle()
     panel.get_by_role("link", name="See its screens").click()
     expect(heading(page)).to_contain_text("first-site")
     expect(page.locator(".screen")).to_have_count(1, timeout=30_000)
     expect(page.locator(".screen")).to_contain_text(re.compile("3.clicks"))
 
 
-def test_the_copied_snippet_really_sends(fresh: System, open_window: OpenWindow, site: Any) -> None:
-    _, page = visit(fresh, open_window, "/setup?client=pasted")
+def test_the_copied_snippet_really_sends(spare: System, open_window: OpenWindow, site: Any) -> None:
+    _, page = visit(spare, open_window, "/setup?client=pasted")
     code = page.get_by_role("region", name="HTML").inner_text()
     other = open_window()
     address = site.put("/", f"<!doctype html><title>x</title>{code}<main style='height:2000px'>hello</main>")
@@ -247,22 +263,19 @@ def test_an_unknown_address_leads_back(shop: System, open_window: OpenWindow) ->
     expect(heading(page)).to_have_text("Overview")
 
 
-def test_the_token_is_asked_for_once(tmp_path: Path, open_window: OpenWindow) -> None:
-    with started(tmp_path / "data", token="a-long-secret") as system:
-        opened, page = visit(system, open_window, "/setup?client=acme")
-        opened.complaints.expect("status of 401")
-        field = page.get_by_label("Token")
-        expect(heading(page)).to_have_text("This Isotherm asks for a token")
-        field.fill("wrong")
-        page.keyboard.press("Enter")
-        expect(page.get_by_text("That is not the token of this Isotherm.")).to_be_visible()
-        field.fill("a-long-secret")
-        page.keyboard.press("Enter")
-        expect(heading(page)).to_have_text("Set up a site")
-        expect(page.get_by_label("Client id")).to_have_value("acme")
-        page.reload()
-        expect(heading(page)).to_have_text("Set up a site")
-        assert page.evaluate("() => localStorage.getItem('isotherm-token')") is None
+def test_the_token_is_asked_for_once(locked: System, open_window: OpenWindow) -> None:
+    opened, page = visit(locked, open_window, "/setup?client=acme")
+    opened.complaints.expect("status of 401")
+    expect(heading(page)).to_have_text("This Isotherm asks for a token")
+    page.get_by_label("Token").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("That is not the token of this Isotherm.")).to_be_visible()
+    unlock(page)
+    expect(heading(page)).to_have_text("Set up a site")
+    expect(page.get_by_label("Client id")).to_have_value("acme")
+    page.reload()
+    expect(heading(page)).to_have_text("Set up a site")
+    assert page.evaluate("() => localStorage.getItem('isotherm-token')") is None
 
 
 def test_it_recovers_by_itself_when_the_program_is_back(shop: System, open_window: OpenWindow) -> None:
@@ -326,11 +339,11 @@ def test_a_phone_has_all_pages_in_its_menu_and_never_scrolls_sideways(shop: Syst
         assert not small, f"{path}: targets below 40 px: {small}"
 
 
-SMALL_TARGETS = """() => [...document.querySelectorAll('.bar a, .bar button, main button, main .button, main select,
-main input.text, main .segment')].filter((each) => {
+TARGETS = ".bar a, .bar button, main button, main .button, main select, main input.text, main .segment"
+SMALL_TARGETS = f"""() => [...document.querySelectorAll('{TARGETS}')].filter((each) => {{
   const box = each.getBoundingClientRect();
   return box.width > 1 && getComputedStyle(each).visibility !== 'hidden' && box.height < 39.5;
-}).map((each) => each.className + ' ' + each.getBoundingClientRect().height)"""
+}}).map((each) => each.className + ' ' + each.getBoundingClientRect().height)"""
 
 
 def violations(page: Page) -> list[str]:
@@ -341,7 +354,7 @@ def violations(page: Page) -> list[str]:
     found = session.send("Runtime.evaluate", {"expression": run, "awaitPromise": True, "returnByValue": True})
     assert "exceptionDetails" not in found, found
     return [
-        f"{each['id']}: {each['help']}: {node['target']} {node['html'][:160]}"
+        f"{each['id']}: {node['target']} {node['html'][:160]}: {node['failureSummary']}"
         for each in found["result"]["value"]
         for node in each["nodes"]
     ]
@@ -378,15 +391,13 @@ def test_axe_finds_nothing(
 
 @pytest.mark.parametrize("colour_scheme", ["light", "dark"])
 def test_axe_finds_nothing_before_the_first_event_and_without_a_token(
-    tmp_path: Path, open_window: OpenWindow, colour_scheme: str
+    locked: System, open_window: OpenWindow, colour_scheme: str
 ) -> None:
-    with started(tmp_path / "data", token="a-long-secret") as system:
-        opened, page = visit(system, open_window, "/", PHONE, colour_scheme=colour_scheme, reduced_motion=True)
-        opened.complaints.expect("status of 401")
-        expect(page.get_by_label("Token")).to_be_visible()
-        assert violations(page) == []
-        page.get_by_label("Token").fill("a-long-secret")
-        page.keyboard.press("Enter")
-        expect(heading(page)).to_have_text("Waiting for the first event")
-        expect(page.locator(".code")).to_have_count(2)
-        assert violations(page) == []
+    opened, page = visit(locked, open_window, "/", PHONE, colour_scheme=colour_scheme, reduced_motion=True)
+    opened.complaints.expect("status of 401")
+    expect(page.get_by_label("Token")).to_be_visible()
+    assert violations(page) == []
+    unlock(page)
+    expect(heading(page)).to_have_text("Waiting for the first event")
+    expect(page.locator(".code")).to_have_count(2)
+    assert violations(page) == []

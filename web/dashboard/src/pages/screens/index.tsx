@@ -110,12 +110,14 @@ function Gallery({
   }
   if (listed.data === undefined) {
     return (
-      <ul class="gallery">
+      <>
         <Loading what="screens" />
-        {[0, 1, 2, 3, 4, 5].map((each) => (
-          <CardSkeleton key={each} />
-        ))}
-      </ul>
+        <ul class="gallery">
+          {[0, 1, 2, 3, 4, 5].map((each) => (
+            <CardSkeleton key={each} />
+          ))}
+        </ul>
+      </>
     );
   }
   const { rows, edges } = listed.data;
