@@ -77,6 +77,8 @@ export async function exportPng(scene: PngScene, options: PngOptions): Promise<B
   const layout = pngLayout(scene.shape, options.scale);
   const inks = INKS[options.theme];
   const image = scene.background === null ? null : await load(scene.background);
+  // A page that has not shown these weights yet has not fetched them; text in a canvas does not wait for them.
+  await Promise.all([400, 600].map((weight) => document.fonts.load(`${weight} 16px ${FONT}`, options.title)));
   await document.fonts.ready;
   const canvas = document.createElement("canvas");
   canvas.width = layout.w;
