@@ -1,4 +1,4 @@
-"""`python -m bench [ingest] [jobs] [end_to_end] [query] [memory] [size]`: measure, and write down what was found.
+"""`python -m bench [ingest] [jobs] [end_to_end] [query] [memory] [size] [sdk]`: measure, and write down what was found.
 
 Loads go to 127.0.0.1 only. Everything lies in a temporary folder that is removed at the end; every process that is
 started is stopped by its id, also when a measurement fails.
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from bench import end_to_end, machine, memory, query, report, size
+from bench import end_to_end, machine, memory, query, report, sdk, size
 from bench.ingest import measure as ingest
 from bench.jobs import measure as jobs
 from bench.sizes import FULL, QUICK, Sizes
@@ -30,6 +30,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Sizes, Path], dict[str, Any]]]] = {
     "query": query.run,
     "memory": memory.run,
     "size": size.run,
+    "sdk": sdk.run,
 }
 RESULTS: Final = Path(__file__).parent / "results" / "latest.json"
 TABLE: Final = Path("docs/benchmarks.md")

@@ -30,6 +30,9 @@ class Sizes:
     query_requests: int
     idle_seconds: int
     loaded_seconds: int
+    sdk_seconds: int
+    """How long a page with the SDK is used in a round."""
+    sdk_rounds: int
 
 
 FULL: Final = Sizes(
@@ -50,6 +53,8 @@ FULL: Final = Sizes(
     query_requests=300,
     idle_seconds=30,
     loaded_seconds=30,
+    sdk_seconds=10,
+    sdk_rounds=3,
 )
 
 QUICK: Final = Sizes(
@@ -70,4 +75,6 @@ QUICK: Final = Sizes(
     query_requests=10,
     idle_seconds=1,
     loaded_seconds=1,
+    sdk_seconds=1,
+    sdk_rounds=1,
 )

@@ -90,6 +90,16 @@ def test_memory_is_seen(tmp_path: Path) -> None:
     assert 0 < found["idle_mb"] <= found["loaded_mb"]
 
 
+@pytest.mark.browser
+@pytest.mark.xdist_group("browser")
+def test_the_sdk_is_weighed_and_timed(tmp_path: Path) -> None:
+    found = quick("sdk", tmp_path / "results.json")
+    assert 1000 < found["gzip_bytes"] <= 6144
+    assert found["with"]["events"] > 0
+    assert found["without"]["events"] == 0
+    assert found["with"]["main_thread_ms"] > 0
+
+
 @pytest.mark.skipif(not RECORDING.is_file(), reason="shared data is absent")
 def test_the_recording_is_weighed(tmp_path: Path) -> None:
     found = quick("size", tmp_path / "results.json")

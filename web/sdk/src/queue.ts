@@ -102,6 +102,7 @@ export const forgetQueue = safe((name: string) => indexedDB.deleteDatabase(name)
 export function createQueue(name: string) {
   const memory = [inMemory(), inMemory()] as const;
   let db: IDBDatabase | undefined;
+  const hurried = new WeakSet<Row>();
   let pageLosses: Drops = {};
 
   const begin = (): IDBTransaction => db!.transaction(NAMES, 'readwrite');
@@ -176,9 +177,14 @@ export function createQueue(name: string) {
     put(row: Row): Promise<void> {
       const own = takeLosses();
       return run(async (batches, losses) => {
+        if (hurried.has(row)) {
+          // `putNow` was faster, and it may have been sent since: what it would tell now could get lost.
+          losses.add(own);
+          return;
+        }
         const lost = { ...own };
-        for (const told of await ask<Drops[]>(losses.getAll())) merge(lost, told);
         const keys = await ask<Key[]>(batches.getAllKeys());
+        for (const told of await ask<Drops[]>(losses.getAll())) merge(lost, told);
         let bytes = keys.reduce((sum, key) => sum + key[2], row.key[2]);
         let left = keys.length;
         // The very oldest is spared: it may be on its way, and would be counted twice.
@@ -195,7 +201,10 @@ export function createQueue(name: string) {
 
     /** Store batches while the page goes away: everything is handed over before this returns. */
     putNow(rows: Row[]): void {
-      for (const row of rows) add(0, row);
+      for (const row of rows) {
+        hurried.add(row);
+        add(0, row);
+      }
       const own = takeLosses();
       if (Object.keys(own).length) add(1, own);
     },

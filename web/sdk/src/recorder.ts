@@ -14,7 +14,7 @@ const IDLE_MS = 100;
 
 /** Runs soon, when the browser has nothing better to do. */
 const whenIdle = (work: () => void): unknown =>
-  'requestIdleCallback' in window ? requestIdleCallback(work, { timeout: IDLE_MS }) : setTimeout(work, IDLE_MS / 2);
+  (window as Partial<Window>).requestIdleCallback?.(work, { timeout: IDLE_MS }) ?? setTimeout(work, IDLE_MS / 2);
 
 /** The share of a length that an offset is, if it lies inside. */
 const share = (offset: number, size: number): number | undefined =>
@@ -65,11 +65,12 @@ export function createRecorder(regionSelector: string | undefined, lose: (reason
         x = hit.x + hit.w / 2;
         y = hit.y + hit.h / 2;
       }
-      // Not on the region: not an event of this screen.
-      if (!box || (regionSelector && (share(x - box.x, box.w) === undefined || share(y - box.y, box.h) === undefined)))
-        return;
-      event['x_norm'] = fraction(x - box.x, box.w);
-      event['y_norm'] = fraction(y - box.y, box.h);
+      if (!box) return;
+      // What is not on the region is no event of this screen.
+      const part = regionSelector ? share : fraction;
+      event['x_norm'] = part(x - box.x, box.w);
+      event['y_norm'] = part(y - box.y, box.h);
+      if (event['x_norm'] === undefined || event['y_norm'] === undefined) return;
       event['x_px'] = Math.round(x);
       event['y_px'] = Math.round(y);
       event['scroll_y'] = Math.round(raw.scrolled!);

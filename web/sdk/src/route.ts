@@ -3,7 +3,7 @@ import type { Listen } from './listen';
 type Change = (this: History, ...given: Parameters<History['pushState']>) => void;
 
 /** Calls back after every change of the address within the page. */
-export function onRoute(changed: () => void, listen: Listen, signal: AbortSignal): void {
+export function onRoute(changed: () => void, listen: Listen): void {
   const { navigation } = window as { navigation?: EventTarget };
   if (navigation) {
     listen(navigation, 'currententrychange', changed);
@@ -11,15 +11,11 @@ export function onRoute(changed: () => void, listen: Listen, signal: AbortSignal
   }
   for (const name of ['pushState', 'replaceState'] as const) {
     const before: Change = history[name];
-    const wrapped: Change = function (...given) {
+    // Not taken back in the end, as the page may have wrapped it since: `changed` is silent then.
+    history[name] = function (...given) {
       before.apply(this, given);
-      if (!signal.aborted) changed();
+      changed();
     };
-    history[name] = wrapped;
-    signal.addEventListener('abort', () => {
-      // Who wrapped it after us keeps what it has; ours is silent then.
-      if (history[name] === wrapped) history[name] = before;
-    });
   }
   for (const type of ['popstate', 'hashchange']) listen(window, type, changed);
 }

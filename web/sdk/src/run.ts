@@ -9,7 +9,7 @@ import { listenUntil } from './listen';
 import { onRoute } from './route';
 import { safe } from './safe';
 import { hashRoute, screenId } from './screen';
-import { createSender, webLock } from './sender';
+import { createSender } from './sender';
 import { createPost } from './transport';
 
 declare const SDK_VERSION: string;
@@ -19,8 +19,8 @@ const FLUSH_MS = 900;
 const MOST_WAITING = 200;
 const MOST_ATTRS = 32_768;
 const SESSION = 'isotherm.session';
-const EVENT_TYPE = /^[a-z][a-z0-9_.$-]{0,63}$/;
-const POSITIONED = /^(?:mousemove|click|touch)$/;
+/** What a page may name its events: as the contract says, but not like those that have a position. */
+const EVENT_TYPE = /^(?!(?:mousemove|click|touch)$)[a-z][a-z0-9_.$-]{0,63}$/;
 
 export const queueName = (client: string): string => `isotherm.${client}`;
 
@@ -47,7 +47,7 @@ export function run(options: Options, refused: () => void) {
   const { signal } = controller;
   const listen = listenUntil(signal);
   const queue = createQueue(queueName(options.client));
-  const sender = createSender(queue, createPost(options.endpoint), webLock(queueName(options.client)));
+  const sender = createSender(queue, createPost(options.endpoint), queueName(options.client));
   const recorder = createRecorder(options.region, queue.lose, signal);
   const common = { client_id: options.client, session_id: sessionId(), sdk: `isotherm-web/${SDK_VERSION}` };
   const underWay = new Set<Row>();
@@ -65,7 +65,6 @@ export function run(options: Options, refused: () => void) {
   };
 
   function record(note: Note): void {
-    if (signal.aborted) return;
     const waiting = recorder.add(note, view);
     // Not here: this runs in the page's listeners.
     if (waiting === MOST_WAITING) {
@@ -78,8 +77,10 @@ export function run(options: Options, refused: () => void) {
 
   /** Begin a page view where the route changed (or must count as changed), and new numbers where the layout did. */
   function arrive(again?: boolean): void {
-    const here = `${location.pathname}${hashRoute(location.hash)}\n${screenId(options.screen, location, '')}`;
-    const screen = screenId(options.screen, location, suffix());
+    if (signal.aborted) return;
+    const name = screenId(options.screen, location);
+    const here = location.pathname + hashRoute(location.hash) + name;
+    const screen = name + suffix();
     const fresh = again || here !== route;
     if (!fresh && screen === view.screen) return;
     settle();
@@ -120,7 +121,6 @@ export function run(options: Options, refused: () => void) {
   onRoute(
     safe(() => arrive()),
     listen,
-    signal,
   );
   arrive(true);
   void sender.kick();
@@ -128,7 +128,7 @@ export function run(options: Options, refused: () => void) {
   return {
     flush,
     track(name: string, attrs?: object): void {
-      if (typeof name !== 'string' || !EVENT_TYPE.test(name) || POSITIONED.test(name)) return queue.lose('bad_event_type');
+      if (!name || !EVENT_TYPE.test(name)) return queue.lose('bad_event_type');
       const text = safe(JSON.stringify)(attrs ?? {});
       if (!text || text.length > MOST_ATTRS) return queue.lose('bad_attrs');
       record({ type: name, time: Date.now(), attrs: attrs && (JSON.parse(text) as object) });

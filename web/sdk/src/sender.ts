@@ -3,22 +3,11 @@ import { halves, MOST_BODY_BYTES } from './batch';
 import type { Queue, Row } from './queue';
 import type { Post } from './transport';
 
-export type Lock = (work: () => Promise<void>) => Promise<void>;
-
-/** One tab of a site sends at a time, where the browser can say so. */
-export const webLock =
-  (name: string): Lock =>
-  async (work) => {
-    try {
-      await navigator.locks.request(name, work);
-    } catch {
-      // No locks here. Then two tabs may send the same batch, and its id decides.
-      await work();
-    }
-  };
-
-/** Empties the queue into the collector, oldest first, one request at a time, waiting as long as it must. */
-export function createSender(queue: Queue, post: Post, lock: Lock) {
+/**
+ * Empties the queue into the collector, oldest first, one request at a time, waiting as long as it must. `name` is that
+ * of a lock: one tab of a site sends at a time, where the browser can say so.
+ */
+export function createSender(queue: Queue, post: Post, name: string) {
   const busy = new Set<string>();
   let failures = 0;
   let waitUntil = 0;
@@ -51,19 +40,31 @@ export function createSender(queue: Queue, post: Post, lock: Lock) {
   }
 
   async function drain(): Promise<void> {
-    again = false;
-    let row: Row | undefined;
-    while (ready() && (row = await queue.next(busy))) await settle(row);
+    try {
+      again = false;
+      let row: Row | undefined;
+      while (ready() && (row = await queue.next(busy))) await settle(row);
+    } catch {
+      // Nothing of ours may reach the page.
+    }
+  }
+
+  async function sendAll(): Promise<void> {
+    try {
+      await navigator.locks.request(name, drain);
+    } catch {
+      // No locks here. Then two tabs may send the same batch, and its id decides.
+      await drain();
+    }
+    running = undefined;
+    if (again) await kick();
   }
 
   /** Send what there is, if it is time; resolves when that was tried. */
   function kick(): Promise<void> {
     again = true;
     if (!ready()) return Promise.resolve();
-    return (running ??= lock(() => drain().catch(() => {})).finally(() => {
-      running = undefined;
-      if (again) void kick();
-    }));
+    return (running ??= sendAll());
   }
 
   return {

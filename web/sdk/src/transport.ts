@@ -52,7 +52,6 @@ export function createPost(endpoint: string): Post {
       const answer = await native(to, {
         method: 'POST',
         body,
-        mode: 'cors',
         credentials: 'omit',
         referrerPolicy: 'origin',
         redirect: 'error',

@@ -152,6 +152,21 @@ test('the next page finds what the last one put, also at its last moment', async
   vi.unstubAllGlobals();
 });
 
+test('a batch that was handed over in a hurry and sent by another tab keeps no losses', async () => {
+  vi.stubGlobal('indexedDB', new IDBFactory());
+  const [one, two] = [createQueue('q'), createQueue('q')];
+  await one.put(row(1, 100, Date.now()));
+  await two.next(none);
+  const late = row(2, 100, Date.now());
+  one.lose('no_position');
+  const putting = one.put(late);
+  one.putNow([late]);
+  await Promise.all([putting, empty(two)]);
+  await two.put(row(1, 100, Date.now()));
+  expect(told(await empty(two))).toEqual({ no_position: 1 });
+  vi.unstubAllGlobals();
+});
+
 test('two tabs drop a batch once', async () => {
   vi.stubGlobal('indexedDB', new IDBFactory());
   const [one, two] = [createQueue('q'), createQueue('q')];
