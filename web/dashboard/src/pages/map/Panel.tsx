@@ -12,6 +12,7 @@ import { Button, CopyButton, Count, Icon, type IconName, Segmented, Skeleton, Sl
 import { cellFacts, cellsHit, shareText, toCsv } from "./cells";
 import type { MapModel } from "./model";
 import { MAX_RADIUS, PALETTES } from "./state";
+import { wholenessSaid } from "./words";
 
 export function Section({ id, title, aside, children }: { readonly id: string; readonly title: string; readonly aside?: ComponentChildren; readonly children: ComponentChildren }) {
   return (
@@ -39,9 +40,10 @@ export function kindWords(kinds: readonly string[]): string {
 }
 
 export function KindSection({ model }: { readonly model: MapModel }) {
-  const { kinds, row, counts, screen } = model;
-  const all = row.data?.screen_id === screen ? row.data.event_types : {};
-  const here = counts.data?.screen_id === screen ? counts.data.event_types : {};
+  const { kinds, row, counts } = model;
+  // While another range or screen is on its way, the last figures stand.
+  const all = row.data?.event_types ?? {};
+  const here = counts.data?.event_types ?? {};
   const names = [...new Set([...Object.keys(all), ...kinds])].toSorted((a, b) => (all[b] ?? 0) - (all[a] ?? 0) || (a < b ? -1 : 1));
   const toggle = (kind: string, on: boolean): void => {
     const next = on ? [...kinds, kind] : kinds.filter((each) => each !== kind);
@@ -71,6 +73,17 @@ export function KindSection({ model }: { readonly model: MapModel }) {
       </ul>
       {kinds.length > 1 && <p class="panel-hint">The map shows the sum of {kinds.length} kinds.</p>}
     </Section>
+  );
+}
+
+/** In place of all sections until the first answer: then each appears where it stays. */
+export function PanelSkeleton() {
+  return (
+    <div class="panel-skeleton">
+      {[96, 150, 260, 340].map((height) => (
+        <Skeleton key={height} height={`${height}px`} />
+      ))}
+    </div>
   );
 }
 
@@ -140,7 +153,9 @@ function Absent({ model }: { readonly model: MapModel }) {
 
 export function Legend({ map, top, model }: { readonly map: HeatMap | null; readonly top: number; readonly model: MapModel }) {
   const { palette, scale, radius } = model.values;
-  const marks = legendTicks(top, scale, 5);
+  // The last label stands at the right end: what would run into it is left out.
+  const marks = legendTicks(top, scale, 5).filter((mark) => mark.count === top || mark.at < 0.84);
+  const missing = model.scene && !model.heat.error ? wholenessSaid(model.scene) : null;
   const hit = useMemo(() => (map ? cellsHit(map) : 0), [map]);
   const cells = map ? map.gridW * map.gridH : 0;
   return (
@@ -175,6 +190,11 @@ export function Legend({ map, top, model }: { readonly map: HeatMap | null; read
           </dd>
         </div>
       </dl>
+      {missing !== null && (
+        <p class="panel-warn" role="status">
+          {missing}
+        </p>
+      )}
       <p class="panel-hint">
         Every event is counted in its cell: nothing is sampled, nothing is capped.
         {radius > 0 ? " The blur is only drawn; counts are of single cells." : ""}

@@ -11,7 +11,7 @@ import { href } from "../../url";
 import { shownTheme } from "../../theme";
 import { Button, CopyButton, Dot, EmptyState, ErrorNote, Page, SimulatedBadge, toast } from "../../ui";
 import { type BackgroundModel, BackgroundSection, useBackground, useFileDrop } from "./Background";
-import { DisplaySection, KindSection, Legend, TopCells, kindWords, save } from "./Panel";
+import { DisplaySection, KindSection, Legend, PanelSkeleton, TopCells, kindWords, save } from "./Panel";
 import { PlaybackBar } from "./PlaybackBar";
 import { ScreenPicker } from "./ScreenPicker";
 import { Stage } from "./Stage";
@@ -24,7 +24,7 @@ import { type When, patchOf } from "./state";
 import { isoHour, neighbour, rangeText, unitAt } from "./time";
 import { type Playback, usePlayback } from "./usePlayback";
 import { useStrip } from "./useStrip";
-import { freshnessSaid, wholenessSaid } from "./words";
+import { freshnessSaid } from "./words";
 import "./map.css";
 
 export default function MapPage({ client }: { readonly client: string }) {
@@ -87,18 +87,24 @@ function MapOf({ client }: { readonly client: string }) {
           </p>
         </section>
         <aside class="map-panel" aria-label="Map settings and counts">
-          <KindSection model={model} />
-          <Legend map={shownMap} top={playback.frame?.top ?? scene?.map.max ?? 0} model={model} />
-          <DisplaySection model={model} />
-          <TopCells
-            map={shownMap}
-            failed={failed}
-            shape={shape}
-            fileName={fileName(model)}
-            onPoint={setPointed}
-            onCentre={centre}
-          />
-          <BackgroundSection model={model} background={background} />
+          {model.row.loading ? (
+            <PanelSkeleton />
+          ) : (
+            <>
+              <KindSection model={model} />
+              <Legend map={shownMap} top={playback.frame?.top ?? scene?.map.max ?? 0} model={model} />
+              <DisplaySection model={model} />
+              <TopCells
+                map={shownMap}
+                failed={failed}
+                shape={shape}
+                fileName={fileName(model)}
+                onPoint={setPointed}
+                onCentre={centre}
+              />
+              <BackgroundSection model={model} background={background} />
+            </>
+          )}
         </aside>
       </div>
       <HelpDialog open={help} onClose={() => setHelp(false)} shortcuts={shortcuts} on={keysOn} onSwitch={setKeysOn} />
@@ -161,7 +167,6 @@ interface HeaderProps {
 function Header({ model, stage, onHelp }: HeaderProps) {
   const { client, screen, scene, freshness, now, values } = model;
   const said = freshnessSaid(freshness);
-  const wholeness = scene ? wholenessSaid(scene) : null;
   const [exporting, setExporting] = useState(false);
   const png = async (): Promise<void> => {
     if (!scene || !stage.current) return;
@@ -196,11 +201,6 @@ function Header({ model, stage, onHelp }: HeaderProps) {
         <p class="map-fresh tabular" title={said.text}>
           <Dot tone={said.tone} pulse={said.tone === "warn"} />
           <span>{said.text}</span>
-        </p>
-      )}
-      {wholeness !== null && (
-        <p class="map-whole" role="status">
-          {wholeness}
         </p>
       )}
       <div class="map-actions">

@@ -34,7 +34,7 @@ export const SPEC = {
   palette: oneOf(PALETTES, "inferno"),
   scale: oneOf(["log", "linear"], "log"),
   radius: number(1.5, 0, MAX_RADIUS, 2),
-  opacity: number(0.9, 0, 1, 2),
+  opacity: number(0.8, 0, 1, 2),
   contours: flag(),
   /** How far the background recedes, in [0, 1]. */
   dim: number(0.35, 0, 1, 2),
