@@ -67,7 +67,6 @@ export function HeatStage(props: HeatStageProps) {
   const page = size === null ? null : place(settle(props.camera, size.view, props.shape), size.view, props.shape);
   const grid = props.map;
   return (
-    // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it takes the keys that move the map
     <div ref={stage} class="heat-stage" tabIndex={0} role="application" aria-roledescription="map" aria-label={props.label}>
       {page !== null && <Page page={page} shape={props.shape} background={props.background} dim={props.dim} />}
       <canvas ref={canvas} class="heat-canvas" aria-hidden="true" />
