@@ -37,7 +37,7 @@ function writeBag(bag) {
 function showCount(bag) {
   const count = bag.reduce((sum, item) => sum + item.amount, 0);
   one(".bag-count").textContent = String(count);
-  one(".bag-link").setAttribute("aria-label", `Bag, ${count} ${count === 1 ? "lamp" : "lamps"}`);
+  one(".bag-count + .seen").textContent = count === 1 ? " lamp" : " lamps";
 }
 
 /** The link to this page's heatmap: the phone's layout is a screen of its own. */
