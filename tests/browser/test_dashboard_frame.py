@@ -183,8 +183,8 @@ def test_set_up_turns_green_at_the_first_event(spare: System, open_window: OpenW
     spare.wait_idle()
     panel.get_by_role("link", name="See its screens").click()
     expect(heading(page)).to_contain_text("first-site")
-    expect(page.locator(".screen")).to_have_count(1, timeout=30_000)
-    expect(page.locator(".screen")).to_contain_text(re.compile("3.clicks"))
+    expect(page.locator("a.screen")).to_have_count(1, timeout=30_000)
+    expect(page.locator("a.screen")).to_contain_text(re.compile("3.clicks"))
 
 
 def test_the_copied_snippet_really_sends(spare: System, open_window: OpenWindow, site: Any) -> None:
@@ -203,7 +203,7 @@ def test_screens_are_searched_sorted_and_restored_from_the_address(shop: System,
     _, page = visit(shop, open_window, "/c/shop")
     ids = page.locator(".screen-id")
     expect(ids).to_have_text(["/", "/pricing", "/journal", "/checkout"])
-    expect(page.locator(".screen").first).to_contain_text(re.compile("40.moves"))
+    expect(page.locator("a.screen").first).to_contain_text(re.compile("40.moves"))
     pictures = page.locator(".sheet-heat")
     expect(pictures).to_have_count(4)
     page.wait_for_function("() => [...document.querySelectorAll('.sheet-heat')].every((each) => each.naturalWidth > 0)")
@@ -227,7 +227,7 @@ def test_screens_are_searched_sorted_and_restored_from_the_address(shop: System,
 
 def test_a_screen_leads_to_its_map(shop: System, open_window: OpenWindow) -> None:
     _, page = visit(shop, open_window, "/c/shop")
-    page.locator(".screen").nth(1).click()
+    page.locator("a.screen").nth(1).click()
     page.wait_for_url(re.compile(r"/c/shop/map\?screen=/pricing"))
     page.go_back()
     expect(heading(page)).to_contain_text("shop")
@@ -237,7 +237,7 @@ def test_a_search_without_an_answer_says_how_to_go_on(shop: System, open_window:
     _, page = visit(shop, open_window, "/c/shop?q=zzz")
     expect(page.get_by_role("heading", name="No screen matches “zzz”")).to_be_visible()
     page.get_by_role("button", name="Clear the search").click()
-    expect(page.locator(".screen")).to_have_count(4)
+    expect(page.locator("a.screen")).to_have_count(4)
 
 
 def test_simulated_visitors_are_called_so_on_every_page(shop: System, open_window: OpenWindow) -> None:
@@ -281,10 +281,10 @@ def test_the_token_is_asked_for_once(locked: System, open_window: OpenWindow) ->
 def test_it_recovers_by_itself_when_the_program_is_back(shop: System, open_window: OpenWindow) -> None:
     opened, page = visit(shop, open_window, "/c/shop")
     opened.complaints.expect("ERR_INTERNET_DISCONNECTED")
-    expect(page.locator(".screen")).to_have_count(4)
+    expect(page.locator("a.screen")).to_have_count(4)
     opened.context.set_offline(True)
     expect(page.get_by_text("Isotherm does not answer")).to_be_visible(timeout=30_000)
-    expect(page.locator(".screen")).to_have_count(4)
+    expect(page.locator("a.screen")).to_have_count(4)
     opened.context.set_offline(False)
     expect(page.get_by_text("Isotherm does not answer")).to_have_count(0, timeout=60_000)
 

@@ -25,7 +25,6 @@ function ClientSwitcher({ client }: { readonly client: string | null }) {
   const { data } = useClients();
   const clients = data?.clients ?? [];
   const current = clients.find((row) => row.client_id === client);
-  if (client === null && clients.length === 0) return null;
   return (
     <Popover
       label="Clients"

@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import { needsToken, setToken } from "../../api/client";
 import { forget } from "../../api/query";
@@ -11,6 +11,8 @@ export function TokenPage() {
   const [value, setValue] = useState("");
   const [wrong, setWrong] = useState<string | undefined>();
   const [busy, setBusy] = useState(false);
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => field.current?.focus(), []);
   const submit = async (): Promise<void> => {
     const given = value.trim();
     if (given === "") {
@@ -43,6 +45,7 @@ export function TokenPage() {
         <TextField
           label="Token"
           secret
+          inputRef={field}
           mono
           value={value}
           autocomplete="current-password"

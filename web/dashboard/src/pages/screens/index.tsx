@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { ProblemError } from "../../api/client";
+import { offline, ProblemError } from "../../api/client";
 import { useNextHour, useNow } from "../../api/now";
 import { useFreshness } from "../../api/queries";
 import type { Query } from "../../api/query";
@@ -38,7 +38,7 @@ function Lead({ freshness }: { readonly freshness: Query<Freshness> }) {
   const { long, tone } = freshnessWords(freshness.data);
   return (
     <span class="fresh">
-      <Dot tone={tone} /> {long}
+      <Dot tone={offline.value ? "neutral" : tone} /> {long}
     </span>
   );
 }
