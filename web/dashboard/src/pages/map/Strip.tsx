@@ -39,7 +39,7 @@ export function Strip({ strip, selected, now, frame, onSelect }: StripProps) {
         onPointerCancel={brush.cancel}
         onPointerLeave={brush.leave}
       >
-        {width > 0 && (
+        {width > 0 && !strip.pending && (
           <>
             <Picture strip={strip} now={now} left={left} right={right} frame={frame} hover={brush.hover} />
             <BrushHandles strip={strip} shown={shown} selected={selected} left={left} right={right} onSelect={onSelect} />
@@ -48,7 +48,7 @@ export function Strip({ strip, selected, now, frame, onSelect }: StripProps) {
         )}
         {strip.loading && <span class="strip-wait" aria-hidden="true" />}
       </div>
-      <Axis ticks={width > 0 ? ticks(view, width) : []} x={x} width={width} />
+      <Axis ticks={width > 0 && !strip.pending ? ticks(view, width) : []} x={x} width={width} />
     </div>
   );
 }

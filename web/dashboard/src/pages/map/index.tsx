@@ -5,12 +5,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { fetchScreens } from "../../api/queries";
 import { useQuery } from "../../api/query";
 import type { HeatStageHandle } from "../../heat/HeatStage";
+import { INITIAL_CAMERA } from "../../heat/camera";
 import type { Cell } from "../../heat/types";
 import { exact } from "../../format";
 import { href } from "../../url";
 import { shownTheme } from "../../theme";
 import { Button, CopyButton, Dot, EmptyState, ErrorNote, Page, SimulatedBadge, toast } from "../../ui";
-import { type BackgroundModel, BackgroundSection, useBackground, useFileDrop } from "./Background";
+import { BackgroundSection, useBackground, useFileDrop } from "./Background";
 import { DisplaySection, KindSection, Legend, PanelSkeleton, TopCells, kindWords, save } from "./Panel";
 import { PlaybackBar } from "./PlaybackBar";
 import { ScreenPicker } from "./ScreenPicker";
@@ -59,7 +60,7 @@ function MapOf({ client }: { readonly client: string }) {
   return (
     <Page title={title} heading={`Heatmap of ${screen}, ${client}`} hideHeading width="full">
       <div class="map-page">
-        <Header model={model} background={background} stage={stage} onHelp={() => setHelp(true)} />
+        <Header model={model} playback={playback} stage={stage} onHelp={() => setHelp(true)} />
         <Stage
           model={model}
           strip={strip}
@@ -82,8 +83,9 @@ function MapOf({ client }: { readonly client: string }) {
             frame={playback.frame?.range ?? null}
             onSelect={(range, tweak) => choose(range, tweak ? "replace" : "push")}
           />
-          <p class="sr-only" id="strip-hint">
-            Arrow keys move the range, with shift they change its length; plus and minus zoom in time.
+          <p class="strip-hint" id="strip-hint">
+            Arrow keys move the range, with <kbd>Shift</kbd> they change its length; <kbd>+</kbd> and <kbd>−</kbd> zoom in
+            time.
           </p>
         </section>
         <aside class="map-panel" aria-label="Map settings and counts">
@@ -159,12 +161,12 @@ function NoScreen({ model, first, title }: { readonly model: MapModel; readonly 
 
 interface HeaderProps {
   readonly model: MapModel;
-  readonly background: BackgroundModel;
+  readonly playback: Playback;
   readonly stage: { readonly current: HeatStageHandle | null };
   onHelp(): void;
 }
 
-function Header({ model, stage, onHelp }: HeaderProps) {
+function Header({ model, playback, stage, onHelp }: HeaderProps) {
   const { client, screen, scene, freshness, now, values } = model;
   const said = freshnessSaid(freshness);
   const [exporting, setExporting] = useState(false);
@@ -172,8 +174,10 @@ function Header({ model, stage, onHelp }: HeaderProps) {
     if (!scene || !stage.current) return;
     setExporting(true);
     try {
-      const counts = `${exact(scene.map.total)} events, hottest cell ${exact(scene.map.max)}`;
-      const range = `${kindWords(scene.kinds)}, ${rangeText(scene.range)} UTC`;
+      // What is seen: in a time-lapse, its frame.
+      const { map, range: part } = playback.frame ?? scene;
+      const counts = `${exact(map.total)} events, hottest cell ${exact(map.max)}`;
+      const range = `${kindWords(scene.kinds)}, ${rangeText(part)} UTC`;
       const simulated = freshness?.simulated ? " (simulated)" : "";
       const blob = await stage.current.exportPng({
         title: `${scene.screen} · ${client}${simulated}`,
@@ -194,7 +198,7 @@ function Header({ model, stage, onHelp }: HeaderProps) {
         screen={screen}
         now={now}
         palette={values.palette}
-        onPick={(picked) => model.set({ screen: picked, kind: [], at: values.at }, "push")}
+        onPick={(picked) => model.set({ screen: picked, kind: [], at: INITIAL_CAMERA }, "push")}
       />
       {(freshness?.simulated ?? false) && <SimulatedBadge />}
       {said && (

@@ -103,11 +103,11 @@ function useKinds(values: MapValues, row: ScreenRow | null, loading: boolean): r
 
 function useHistory(past: ReturnType<typeof useSteps>): MapModel["history"] {
   return useMemo(() => {
-    if (past.data === undefined) return null;
-    if (past.data === null) return { steps: [], step: WEEK };
+    if (past.data === undefined && past.error === undefined) return null;
+    if (past.data === undefined || past.data === null) return { steps: [], step: WEEK };
     const steps = past.data.steps.map(({ start, events }) => ({ start: Date.parse(start), events }));
     return { steps, step: UNIT_MS[past.data.step as "hour" | "day" | "week"] };
-  }, [past.data]);
+  }, [past.data, past.error]);
 }
 
 /** Where the events are; a week or a day that still runs has none beyond today. */

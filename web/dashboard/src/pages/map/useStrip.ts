@@ -19,6 +19,8 @@ export interface StripModel {
   readonly bin: number;
   readonly steps: { readonly steps: readonly Step[]; readonly step: number };
   readonly loading: boolean;
+  /** What there is to show is not known yet: nothing is drawn that would move a moment later. */
+  readonly pending: boolean;
   /** Events in a range, when the steps are fine enough to tell. */
   eventsIn(range: Range): number | null;
   zoom(factor: number, anchor?: number): void;
@@ -63,6 +65,7 @@ export function useStrip(model: MapModel): StripModel {
     bars: made,
     bin,
     steps: { steps, step },
+    pending: history === null,
     loading: history === null || query.loading,
     eventsIn: (part) => sumOf(steps, step, part),
     zoom: (factor, anchor) => setChosen(zoomed(view, factor, anchor ?? middleOf(view, range), limits)),
