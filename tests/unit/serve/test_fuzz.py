@@ -1,6 +1,7 @@
 """schemathesis over the OpenAPI document: no request makes a 5xx or an answer that is not documented."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,8 +9,11 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 
 from isotherm.serve.app import openapi_document
+from isotherm.view.routes import described
+from isotherm.view.sdk import load_sdk
 
-DOCUMENT = schemathesis.openapi.from_dict(openapi_document())
+ADDED = replace(described(), given={"sdk": load_sdk()})
+DOCUMENT = schemathesis.openapi.from_dict(openapi_document(ADDED))
 
 
 def job(**_: Any) -> Iterator[dict[str, Any]]:
@@ -18,7 +22,7 @@ def job(**_: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def statuses() -> dict[str, set[str]]:
-    paths = openapi_document()["paths"]
+    paths = openapi_document(ADDED)["paths"]
     return {f"{method} {path}": set(one["responses"]) for path, at in paths.items() for method, one in at.items()}
 
 
@@ -33,7 +37,7 @@ def statuses() -> dict[str, set[str]]:
     database=None,
 )
 def test_any_request_gets_a_documented_answer(case: Any, world: Any, statuses: dict[str, set[str]]) -> None:
-    with world.client(backfill=job, verify=job) as api:
+    with world.client(ADDED, backfill=job, verify=job) as api:
         given = case.as_transport_kwargs(base_url="http://127.0.0.1")
         named = {name: given[name] for name in ("params", "json", "headers", "cookies") if given.get(name)}
         if "data" in given and given["data"] is not None:
