@@ -18,6 +18,7 @@ from isotherm.cli.jobs import backfill_job, find_unlanded, status_facts, verify_
 from isotherm.cli.logs import set_up_logs
 from isotherm.cli.options import Everything
 from isotherm.cli.processes import claim, die_with_parent, make_folder, url_of
+from isotherm.cli.reach import collector_answers
 from isotherm.cli.roles import Parts, Workers, stop_signals
 from isotherm.config import Settings
 from isotherm.serve.app import create_app
@@ -67,7 +68,7 @@ def run_app(settings: Settings, role: str, *, with_jobs: bool, supervised: bool)
 def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
     told: dict[str, Any] = {}
     if with_jobs:
-        told = {"status": partial(status_facts, parts), "unlanded": find_unlanded(parts)}
+        told = {"status": partial(_facts, parts), "unlanded": find_unlanded(parts)}
     deps = Deps(
         settings=parts.settings,
         engine=parts.engine,
@@ -87,6 +88,10 @@ def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
         timeout_graceful_shutdown=5,
     )
     return uvicorn.Server(config)
+
+
+def _facts(parts: Parts) -> dict[str, Any]:
+    return status_facts(parts) | {"collector": {"answers": collector_answers(parts.settings)}}
 
 
 def _start_jobs(parts: Parts, workers: Workers) -> None:

@@ -37,4 +37,7 @@ type Lander = Schemas["LanderState"] & Failing & { readonly oldest_unlanded_ms: 
 export type Status = Schemas["StatusAnswer"] & {
   readonly lander: Lander | null;
   readonly scheduler?: Failing;
+  /** Whether something takes connections at the collector's address. */
+  readonly collector?: { readonly answers: boolean };
+  readonly log?: { readonly bytes: number; readonly max_bytes: number };
 };

@@ -3,10 +3,13 @@
 import { offline } from "../api/client";
 import { useStatus } from "../api/queries";
 import type { Status } from "../api/types";
+import { bytes } from "../format";
 import { Note } from "../ui";
 
 /** An error that old was followed by work that went well. */
 const RECENT_MS = 60_000;
+/** The part of the log's size from which on it is worth a word. */
+const FULL = 0.9;
 
 interface Part {
   readonly last_error: string | null;
@@ -25,6 +28,18 @@ export function problemsOf(status: Status | undefined): readonly { title: string
   const lander = failing(status.lander, now);
   const scheduler = failing(status.scheduler, now);
   const found: { title: string; text: string }[] = [];
+  if (status.collector?.answers === false) {
+    found.push({
+      title: "The collector does not answer",
+      text: "No events come in; browsers keep theirs and send them later. isotherm up starts it again by itself, and isotherm logs says why it stopped.",
+    });
+  }
+  if (status.log !== undefined && status.log.bytes > FULL * status.log.max_bytes) {
+    found.push({
+      title: "The log is nearly full",
+      text: `${bytes(status.log.bytes)} of ${bytes(status.log.max_bytes)} wait for the lake. When it is full the collector asks senders to wait; free disk space, or raise log_max_bytes.`,
+    });
+  }
   if (lander !== null) {
     found.push({
       title: "Events are kept, but do not reach the lake",

@@ -103,6 +103,14 @@ describe("problems", () => {
     expect(found[0]?.text).toContain("no space left on device");
   });
 
+  it("name a collector that does not answer and a log that is nearly full", () => {
+    const more = { collector: { answers: false }, log: { bytes: 95e9, max_bytes: 100e9 } };
+    const found = problemsOf({ ...status(null, undefined), ...more });
+    expect(found.map(({ title }) => title)).toEqual(["The collector does not answer", "The log is nearly full"]);
+    expect(plain(found[1]?.text ?? "")).toContain("95 GB of 100 GB");
+    expect(problemsOf({ ...status(null, undefined), collector: { answers: true } })).toEqual([]);
+  });
+
   it("are gone when the work went well for a minute, or nothing went wrong", () => {
     expect(problemsOf(status({ last_error: "x", last_error_at: at - 61_000 }, { last_error: null, last_error_at: null }))).toEqual([]);
     expect(problemsOf(undefined)).toEqual([]);
