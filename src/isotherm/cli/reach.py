@@ -6,7 +6,7 @@ from typing import Final
 from isotherm.config import Settings
 
 PATIENCE_SECONDS: Final = 0.5
-_EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+_EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound to
 
 
 def collector_answers(settings: Settings) -> bool:
