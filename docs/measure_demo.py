@@ -49,6 +49,7 @@ PULL: dict[str, float] = {
     "#summary-toggle": 4,
 }  # fmt: skip
 """How much more (or less) than an ordinary link these are wanted."""
+FOOTER_PULL = 0.2
 
 FIND = """
 () => {
@@ -154,8 +155,9 @@ def measure(browser: Browser, devices: list[dict[str, Any]] | None = None) -> di
                 found = opened(context, address).evaluate(FIND)
                 suffix = UNDER_700 if device["viewport"][0] < 700 else ""
                 for target in found["targets"]:
-                    if target["anchor"] in PULL:
-                        target["weight"] = PULL[target["anchor"]]
+                    pull = PULL.get(target["anchor"], FOOTER_PULL if target["anchor"].startswith("footer") else None)
+                    if pull is not None and target["kind"] != "area":
+                        target["weight"] = pull
                 head = {"screen_id": address + suffix, "url": address, "device": device["name"]}
                 screens.append(head | found)
     return {"site": "https://kveld.example", "devices": devices, "starts": STARTS, "screens": screens}

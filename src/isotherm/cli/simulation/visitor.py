@@ -78,9 +78,9 @@ class Visitor(ABC):
         for _ in range(min(5 + int(chance.expovariate(0.12)), _ACTS)):
             things, texts = screen.seen(self.scroll)
             roll = chance.random()
-            if roll < 0.30 and texts.targets:
+            if roll < 0.25 and texts.targets:
                 self.read(self.pick(texts))
-            elif roll < 0.66 and things.targets:
+            elif roll < 0.64 and things.targets:
                 target = self.pick(things)
                 if self.use(target, certain=False) and (target.to is not None or self._jumped(screen, target)):
                     return target.to
