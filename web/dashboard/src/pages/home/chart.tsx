@@ -62,7 +62,7 @@ function Axis({ bars }: { readonly bars: readonly Bar[] }) {
         if (!isMarked(bar, index, bars.length)) return null;
         const daily = bar.end - bar.start >= DAY_MS;
         const midnight = !daily && new Date(bar.start).getUTCHours() === 0;
-        const side = index === last ? " chart-tick-end" : "";
+        const side = index === last ? " chart-tick-end" : index === 0 ? " chart-tick-start" : "";
         return (
           <span key={bar.start} class={`chart-tick${side}`} style={{ left: `${(100 * (index + 0.5)) / bars.length}%` }}>
             {daily || midnight ? dayMonth(bar.start) : clock(bar.start)}
