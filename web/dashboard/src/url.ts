@@ -10,7 +10,7 @@ export interface Param<T> {
   format(value: T): string | null;
 }
 
-export type Spec = Record<string, Param<never>> | Record<string, Param<unknown>> | Record<string, unknown>;
+export type Spec = Readonly<Record<string, Param<unknown>>>;
 export type Values<S> = { readonly [K in keyof S]: S[K] extends Param<infer T> ? T : never };
 
 /** Any text; the default is left out of the URL. */
@@ -75,7 +75,7 @@ export function instant(): Param<number | null> {
 /** The values of `spec` in a query string such as `?period=7d`. */
 export function readSearch<S extends Spec>(spec: S, search: string): Values<S> {
   const found = new URLSearchParams(search);
-  const entries = Object.entries(spec).map(([name, param]) => [name, (param as Param<unknown>).parse(found.get(name))]);
+  const entries = Object.entries(spec).map(([name, param]) => [name, param.parse(found.get(name))]);
   return Object.fromEntries(entries) as Values<S>;
 }
 
@@ -83,7 +83,7 @@ export function readSearch<S extends Spec>(spec: S, search: string): Values<S> {
 export function writeSearch<S extends Spec>(spec: S, search: string, patch: Partial<Values<S>>): string {
   const query = new URLSearchParams(search);
   for (const [name, value] of Object.entries(patch)) {
-    const said = (spec[name as keyof S] as Param<unknown>).format(value);
+    const said = spec[name]?.format(value) ?? null;
     if (said === null) query.delete(name);
     else query.set(name, said);
   }
