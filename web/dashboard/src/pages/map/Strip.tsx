@@ -1,6 +1,6 @@
 /** The time strip: activity as bars, and the brush that is the time picker. */
 
-import { useEffect, useId } from "preact/hooks";
+import { useEffect, useId, useMemo } from "preact/hooks";
 
 import { exact, plural } from "../../format";
 import { type Tick, nudged, ticks, xAt } from "./strip";
@@ -69,14 +69,9 @@ function Picture({
   readonly hover: Brush["hover"];
 }) {
   const clip = useId();
-  const { view, width, bars } = strip;
+  const { view, width } = strip;
   const x = (time: number): number => xAt(time, view, width);
-  const top = bars.reduce((most, bar) => Math.max(most, bar.events), 0);
-  const barWidth = Math.max(1, x(view.from + strip.bin) - (strip.bin * width >= 4 * length(view) ? 1 : 0));
-  const path = (of: typeof bars): string =>
-    of.map((bar) => `M${x(bar.from).toFixed(1)} ${PLOT}v${-height(bar.events, top)}h${barWidth.toFixed(1)}V${PLOT}z`).join("");
-  const all = path(bars.filter((bar) => bar.events > 0));
-  const gaps = bars.filter((bar) => bar.events === 0 && bar.from <= now);
+  const { barWidth, filled, gaps } = usePaths(strip, now);
   const future = Math.min(Math.max(x(now), 0), width);
   return (
     <svg class="strip-picture" width={width} height={PLOT} aria-hidden="true" focusable="false">
@@ -86,13 +81,30 @@ function Picture({
       {future < width && <rect class="strip-future" x={future} y={0} width={width - future} height={PLOT} />}
       <rect class="strip-brush" x={left} y={0} width={right - left} height={PLOT} />
       {hover && <rect class="strip-hover" x={x(hover.bar.from)} y={0} width={barWidth} height={PLOT} />}
-      <path class="strip-gaps" d={gaps.map((bar) => `M${(x(bar.from) + barWidth / 2 - 1).toFixed(1)} ${PLOT - 2}h2v2h-2z`).join("")} />
-      <path class="strip-bars" d={all} />
-      <path class="strip-bars strip-bars-in" d={all} clip-path={`url(#${clip})`} />
+      <path class="strip-gaps" d={gaps} />
+      <path class="strip-bars" d={filled} />
+      <path class="strip-bars strip-bars-in" d={filled} clip-path={`url(#${clip})`} />
       {frame && <rect class="strip-frame" x={x(frame.from)} y={0} width={Math.max(2, x(frame.to) - x(frame.from))} height={PLOT} />}
       {future > 0 && future < width && <path class="strip-now" d={`M${future.toFixed(1)} 0v${PLOT}`} />}
     </svg>
   );
+}
+
+/** All bars as one path, and a dot where there was none; made anew only when they change, not while the map moves. */
+function usePaths({ bars, bin, view, width }: StripModel, now: number): { barWidth: number; filled: string; gaps: string } {
+  const hour = floorTo("hour", now);
+  return useMemo(() => {
+    const x = (time: number): number => xAt(time, view, width);
+    const top = bars.reduce((most, bar) => Math.max(most, bar.events), 0);
+    const between = bin * width >= 4 * length(view) ? 1 : 0;
+    const barWidth = Math.max(1, x(view.from + bin) - between);
+    const paths = bars.map(({ from, events }) => {
+      if (events > 0) return `M${x(from).toFixed(1)} ${PLOT}v${-height(events, top)}h${barWidth.toFixed(1)}V${PLOT}z`;
+      return from > hour ? "" : `M${(x(from) + barWidth / 2 - 1).toFixed(1)} ${PLOT - 2}h2v2h-2z`;
+    });
+    const join = (some: boolean): string => paths.filter((_, at) => (bars[at]?.events ?? 0) > 0 === some).join("");
+    return { barWidth, filled: join(true), gaps: join(false) };
+  }, [bars, bin, view.from, view.to, width, hour]);
 }
 
 function height(events: number, top: number): string {

@@ -27,6 +27,9 @@ import { type Playback, usePlayback } from "./usePlayback";
 import { useStrip } from "./useStrip";
 import { freshnessSaid } from "./words";
 import "./map.css";
+import "./panel.css";
+import "./stage.css";
+import "./strip.css";
 
 export default function MapPage({ client }: { readonly client: string }) {
   // Another client is another page: nothing of the one before may linger.

@@ -14,6 +14,9 @@ import { type MapValues, SPEC, type When, defaultKinds, kindsOf, rangeOf, whenOf
 import { type Step, extent, limitsOf } from "./strip";
 import { HOUR, type Range, UNIT_MS, WEEK, ceilTo, floorTo } from "./time";
 
+/** While events pour in, what changes slowly (the screen's row, all its past) is asked for again after so long. */
+const SLOW_MS = 10_000;
+
 export const UNKNOWN_SHAPE: Shape = { w: 1440, h: 900 };
 
 /** A map that is complete enough to be drawn: counts, and the screen they belong to. */
@@ -70,10 +73,34 @@ export function useMapModel(client: string): MapModel {
   const history = useHistory(past);
   const data = useMemo(() => extentOf(history, hour), [history, hour]);
   const refetch = (): void => [row, heat, counts, past].forEach((query) => query.refetch());
-  useGrowth(freshness?.version, refetch);
+  const refetchSlow = useSparingly(() => [row, past].forEach((query) => query.refetch()), SLOW_MS);
+  useGrowth(freshness?.version, () => {
+    for (const query of [heat, counts]) query.refetch();
+    refetchSlow();
+  });
   const scene = useScene(screen, kinds, range, row, heat);
   const limits = useMemo(() => limitsOf(data, range, hour), [data, range, hour]);
   return { client, values, set, screen, when, range, kinds, now, freshness, row, counts, heat, scene, history, data, limits, refetch };
+}
+
+/** Calls at once, then at most every `rest` ms, and never forgets the last one. */
+function useSparingly(act: () => void, rest: number): () => void {
+  const latest = useRef(act);
+  latest.current = act;
+  const last = useRef(0);
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  return () => {
+    if (timer.current !== undefined) return;
+    const run = (): void => {
+      timer.current = undefined;
+      last.current = Date.now();
+      latest.current();
+    };
+    const wait = last.current + rest - Date.now();
+    if (wait <= 0) run();
+    else timer.current = setTimeout(run, wait);
+  };
 }
 
 /** The server's clock: its last answer, else this computer's. */
