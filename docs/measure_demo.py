@@ -29,9 +29,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 
 DEVICES: list[dict[str, Any]] = [
-    {"name": "desktop", "viewport": [1440, 900], "device_pixel_ratio": 2, "touch": False, "share": 0.21},
-    {"name": "laptop", "viewport": [1280, 800], "device_pixel_ratio": 1.5, "touch": False, "share": 0.13},
-    {"name": "large", "viewport": [1920, 1080], "device_pixel_ratio": 1, "touch": False, "share": 0.14},
+    {"name": "desktop", "viewport": [1440, 900], "device_pixel_ratio": 2, "touch": False, "share": 0.23},
+    {"name": "laptop", "viewport": [1280, 800], "device_pixel_ratio": 1.5, "touch": False, "share": 0.15},
+    {"name": "large", "viewport": [1920, 1080], "device_pixel_ratio": 1, "touch": False, "share": 0.10},
     {"name": "phone", "viewport": [390, 844], "device_pixel_ratio": 3, "touch": True, "share": 0.24},
     {"name": "small phone", "viewport": [360, 780], "device_pixel_ratio": 3, "touch": True, "share": 0.14},
     {"name": "large phone", "viewport": [412, 915], "device_pixel_ratio": 2.625, "touch": True, "share": 0.14},
