@@ -12,6 +12,8 @@ from browser.sdk_pages import arrive, check, flush, made, make, publish, types
 from collecting import until
 from playwright.sync_api import Page
 
+pytestmark = pytest.mark.slow
+
 OpenWindow = Callable[..., Window]
 NETWORK = "Failed to load resource"
 

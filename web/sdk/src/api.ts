@@ -21,6 +21,7 @@ const start = safe(() => {
 });
 
 export const init = safe((given: Options): void => {
+  if (running) return;
   options = given;
   // A page that is prepared in the background has no visitor yet.
   if ((document as { prerendering?: boolean }).prerendering) {

@@ -48,7 +48,8 @@ export function createRecorder(regionSelector: string | undefined, lose: (reason
   function finish(raw: Raw, leaving?: boolean): void {
     const { type, time, view, target, attrs } = raw;
     const seen = raw.sizes ?? sizes;
-    if (!seen) return;
+    // A position without an element: nothing of the page was hit.
+    if (!seen || (raw.scrolled !== undefined && !target)) return;
     const place = (element: Element): Box | undefined =>
       leaving || !element.isConnected ? undefined : boxOf(element);
     const event: Record<string, unknown> = { event_time: time, event_type: type };
