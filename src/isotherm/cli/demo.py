@@ -133,7 +133,7 @@ def _stoppable() -> Generator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print()
+        print("\nstopped: everything that was acknowledged is on disk")
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
