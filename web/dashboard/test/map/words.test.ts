@@ -3,7 +3,7 @@ import { OfflineError, ProblemError } from "../../src/api/client";
 import type { Freshness } from "../../src/api/types";
 import { type Scene, isUnknown, offeredRange } from "../../src/pages/map/model";
 import { objection } from "../../src/pages/map/upload";
-import { freshnessSaid, wholenessSaid } from "../../src/pages/map/words";
+import { canvasSaid, freshnessSaid, stretchSaid, wholenessSaid } from "../../src/pages/map/words";
 
 const FRESH: Freshness = {
   client_id: "shop",
@@ -42,6 +42,25 @@ describe("a map that is not whole", () => {
     expect(wholenessSaid(scene({ pending: 3, stale: false, complete: false }))).toContain("3 hours of this range wait ");
     expect(wholenessSaid(scene({ pending: 0, stale: true, complete: false }))).toContain("isotherm rollup");
     expect(wholenessSaid(scene({ pending: 0, stale: false, complete: false }))).toContain("Not everything");
+  });
+});
+
+describe("what is behind the heat", () => {
+  const shape = { device: "desktop", w: 1440, h: 3000, source: "document" } as const;
+
+  it("says what the blank canvas is the shape of", () => {
+    expect(canvasSaid(shape, shape)).toBe("Blank canvas, 1440 × 3000 px (desktop)");
+    expect(canvasSaid({ ...shape, source: "region" }, shape)).toContain("of the region, 1440 × 3000");
+    expect(canvasSaid({ ...shape, source: "viewport" }, shape)).toContain("did not say its length");
+    expect(canvasSaid(null, { w: 1440, h: 900 })).toBe("The size of this screen is unknown: 1440 × 900 px are assumed");
+  });
+
+  it("warns of a screenshot that must be stretched", () => {
+    expect(stretchSaid({ w: 720, h: 1500 }, shape)).toBeNull();
+    expect(stretchSaid({ w: 1440, h: 3080 }, shape)).toBeNull();
+    expect(stretchSaid({ w: 1440, h: 900 }, shape)).toContain("70 % shorter");
+    expect(stretchSaid({ w: 1440, h: 3600 }, shape)).toContain("20 % longer");
+    expect(stretchSaid({ w: 1440, h: 900 }, null)).toBeNull();
   });
 });
 

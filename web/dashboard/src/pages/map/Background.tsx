@@ -10,6 +10,7 @@ import { Button, Slider, saysOf, toast } from "../../ui";
 import { useObjectUrl } from "./ScreenPicker";
 import type { MapModel } from "./model";
 import { TYPES, objection, upload } from "./upload";
+import { stretchSaid } from "./words";
 
 export interface BackgroundModel {
   /** Object URL of the picture that the screen has; null without one, or until it is there. */
@@ -82,6 +83,7 @@ function words(error: unknown): string {
 export function BackgroundSection({ model, background }: { readonly model: MapModel; readonly background: BackgroundModel }) {
   const { stored, sending, wrong } = background;
   const shape = model.scene?.row?.shape ?? null;
+  const stretched = stored ? stretchSaid(stored, shape) : null;
   return (
     <section class="panel-section" aria-labelledby="panel-background">
       <h2 id="panel-background">Background</h2>
@@ -91,6 +93,7 @@ export function BackgroundSection({ model, background }: { readonly model: MapMo
           : "A screenshot of the whole page shows what people point at. It stays on your machine."}
         {shape ? ` The screen: ${shape.w} × ${shape.h} px (${shape.device}).` : ""}
       </p>
+      {stretched !== null && <p class="panel-warn">{stretched}</p>}
       {stored && (
         <Slider
           label="Dimming"

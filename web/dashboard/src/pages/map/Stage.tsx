@@ -13,6 +13,7 @@ import { Notice } from "./Notice";
 import { kindWords } from "./Panel";
 import { cellFacts, shareText } from "./cells";
 import { type MapModel, UNKNOWN_SHAPE } from "./model";
+import { canvasSaid } from "./words";
 import { styleOf } from "./state";
 import { rangeText } from "./time";
 import type { Playback } from "./usePlayback";
@@ -205,11 +206,7 @@ function Corner({ model, background, handle }: { readonly model: MapModel; reado
       </div>
       {background.stored === null && background.sending === null && (
         <div class="stage-blank">
-          <span>
-            {known
-              ? `Blank canvas, ${shape.w} × ${shape.h} px (${known.device})`
-              : `The size of this screen is unknown: ${shape.w} × ${shape.h} px are assumed`}
-          </span>
+          <span>{canvasSaid(known, shape)}</span>
           <FileButton label="Add a screenshot" onFile={background.send} />
         </div>
       )}
