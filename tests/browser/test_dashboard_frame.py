@@ -305,6 +305,7 @@ def test_everything_is_reached_by_keys(shop: System, open_window: OpenWindow) ->
     page.keyboard.press("Enter")
     expect(heading(page)).to_contain_text("shop")
     expect(heading(page)).to_be_focused()
+    expect(page.locator("a.screen")).to_have_count(4)
     for _ in range(12):
         page.keyboard.press("Tab")
         if page.evaluate("() => document.activeElement.matches('a.screen')"):
