@@ -11,10 +11,10 @@ JOBS ?= 2
 WEB_STAMP := web/node_modules/.setup-stamp
 WEB_SOURCES := $(shell find web \( -name node_modules -o -name dist -o -name test \) -prune -o -type f -print)
 
-.PHONY: help setup demo test test-fast check fix bench docs lock wheel clean web
+.PHONY: help setup demo test test-fast check fix bench docs lock wheel clean web release-sdk
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP) $(WEB_STAMP) ## make .venv and the web files with all the project needs; does nothing when up to date
 
@@ -73,6 +73,9 @@ lock: setup ## resolve the dependencies again into requirements.lock (needs uv)
 
 wheel: setup ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
+
+release-sdk: setup ## keep the built SDK under its long-lived name: part of releasing a version
+	$(BIN)/python -c 'from isotherm.view.sdk import BUILT, RELEASED, versioned_name; body = BUILT.read_bytes(); (RELEASED / versioned_name(body)).write_bytes(body)'
 
 clean: ## remove what tests and builds leave behind; data and .venv stay
 	rm -rf dist build .pytest_cache .ruff_cache .hypothesis src/isotherm/view/static web/*/dist $(WEB_STAMP)

@@ -13,6 +13,8 @@ PATH: Final = "/isotherm.js"
 VERSIONED: Final = "/isotherm-"
 """How the long-lived names begin: `/isotherm-<version>-<hash>.js`."""
 BUILT: Final = STATIC / "sdk" / "isotherm.js"
+RELEASED: Final = Path(__file__).parent / "released"
+"""Scripts of released versions by their long-lived names: pages out there name them with an integrity hash."""
 NOT_BUILT: Final = "the browser SDK has not been built: run `make setup` in the source folder, then start again"
 
 _SHORT: Final = "public, max-age=300"
@@ -40,16 +42,25 @@ class Sdk:
         return len(self.files[PATH].packed.get("gzip", self.body))
 
 
-def load_sdk(built: Path = BUILT) -> Sdk | None:
-    """The SDK as built; None in a source checkout that has not been built yet."""
+def load_sdk(built: Path = BUILT, released: Path = RELEASED) -> Sdk | None:
+    """The SDK as built, and every released one; None in a source checkout that has not been built yet."""
     if not built.is_file():
         return None
     body = built.read_bytes()
-    versioned = f"{VERSIONED}{__version__}-{hashlib.sha256(body).hexdigest()[:8]}.js"
-    lives = {PATH: _SHORT, versioned: YEAR}
-    files = {path: File(body, media_type(path), {**_ANY_ORIGIN, "cache-control": life}) for path, life in lives.items()}
+    versioned = f"/{versioned_name(body)}"
+    files = {f"/{path.name}": _file(path.read_bytes(), path.name, YEAR) for path in sorted(released.glob("*.js"))}
+    files |= {PATH: _file(body, PATH, _SHORT), versioned: _file(body, versioned, YEAR)}
     digest = base64.b64encode(hashlib.sha384(body).digest()).decode()
     return Sdk(body, versioned, f"sha384-{digest}", files)
+
+
+def versioned_name(body: bytes, version: str = __version__) -> str:
+    """The long-lived name of a script: one name, one content, for good."""
+    return f"{VERSIONED.removeprefix('/')}{version}-{hashlib.sha256(body).hexdigest()[:8]}.js"
+
+
+def _file(body: bytes, name: str, life: str) -> File:
+    return File(body, media_type(name), {**_ANY_ORIGIN, "cache-control": life})
 
 
 def sdk_reply(sdk: Sdk | None, path: str, method: str, ask: Ask) -> Reply | None:
@@ -60,7 +71,7 @@ def sdk_reply(sdk: Sdk | None, path: str, method: str, ask: Ask) -> Reply | None
         return None
     if sdk is None:
         return plain(404, NOT_BUILT)
-    return plain(404, f"this version of the SDK is not served any more: the current one is {sdk.versioned_path}")
+    return plain(404, f"there is no such version of the SDK: the current one is {sdk.versioned_path}")
 
 
 class CollectorFiles:

@@ -34,7 +34,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(body)
     monkeypatch.setattr(dashboard.Dashboard.__init__, "__defaults__", (root / "dashboard",))
-    monkeypatch.setattr(sdk.load_sdk, "__defaults__", (root / "sdk" / "isotherm.js",))
+    monkeypatch.setattr(sdk.load_sdk, "__defaults__", (root / "sdk" / "isotherm.js", sdk.RELEASED))
     monkeypatch.setattr(site.load_site, "__defaults__", (root / "demo" / "site",))
     return root
 

@@ -18,7 +18,7 @@ from isotherm.config import Settings, load_settings
 from isotherm.errors import ConfigError
 from isotherm.view import routes
 from isotherm.view.address import collector_url
-from isotherm.view.sdk import load_sdk
+from isotherm.view.sdk import RELEASED, load_sdk, sdk_reply, versioned_name
 
 ROOT = Path(__file__).parents[3]
 
@@ -139,3 +139,20 @@ def test_without_a_built_sdk_the_facts_say_what_to_do(make_world: Callable[..., 
         answer = app.get("/v1/sdk")
     assert answer.status_code == 503
     assert "make setup" in answer.json()["detail"]
+
+
+def test_released_versions_are_served_for_good(tmp_path: Path, built: Path) -> None:
+    old = b"// an older version\n"
+    name = versioned_name(old, "0.0.9")
+    (tmp_path / name).write_bytes(old)
+    sdk = load_sdk(built / "sdk" / "isotherm.js", released=tmp_path)
+    reply = sdk_reply(sdk, f"/{name}", "GET", {}.get)
+    assert reply is not None
+    assert (reply.status, reply.body) == (200, old)
+    assert reply.headers["cache-control"] == "public, max-age=31536000, immutable"
+
+
+def test_what_is_released_bears_the_name_of_its_content() -> None:
+    for path in RELEASED.glob("*.js"):
+        version = path.name.split("-")[1]
+        assert path.name == versioned_name(path.read_bytes(), version)
