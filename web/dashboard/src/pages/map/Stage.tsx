@@ -38,6 +38,8 @@ export function Stage({ model, strip, background, playback, handle, pointed, dro
   const frame = playback.frame;
   const failed = heat.error !== undefined && heat.data === undefined;
   const map = failed ? null : (frame?.map ?? scene?.map ?? null);
+  // Without a map nothing of the screen that was seen before may shine through.
+  const covered = scene === null || failed;
   const shape = scene?.shape ?? UNKNOWN_SHAPE;
   const shown = pointed ?? cell;
   const label = scene
@@ -50,7 +52,8 @@ export function Stage({ model, strip, background, playback, handle, pointed, dro
       onPointerDownCapture={pointer.moved}
       onKeyDownCapture={pointer.keyed}
     >
-      {scene ? (
+      {/* There from the start, under the skeleton: a painter takes its time to get ready, and so does the answer. */}
+      <div class="stage-map" inert={covered}>
         <HeatStage
           map={map}
           shape={shape}
@@ -66,9 +69,8 @@ export function Stage({ model, strip, background, playback, handle, pointed, dro
           onHover={setCell}
           onPick={setCell}
         />
-      ) : (
-        <StageSkeleton failed={failed || model.row.error !== undefined} />
-      )}
+      </div>
+      {covered && <StageSkeleton failed={failed || model.row.error !== undefined} />}
       {heat.stale && <span class="map-progress" aria-hidden="true" />}
       {map && shown && <Readout map={map} shape={shape} cell={shown} at={pointed ? null : pointer.at} />}
       <Announcer map={map} shape={shape} cell={shown} quiet={pointer.at !== null && pointed === null} />
@@ -95,11 +97,14 @@ export function Stage({ model, strip, background, playback, handle, pointed, dro
 }
 
 function StageSkeleton({ failed }: { readonly failed: boolean }) {
-  if (failed) return null;
   return (
     <div class="stage-skeleton">
-      <Loading what="the map" />
-      <span class="skeleton" aria-hidden="true" />
+      {!failed && (
+        <>
+          <Loading what="the map" />
+          <span class="skeleton" aria-hidden="true" />
+        </>
+      )}
     </div>
   );
 }
