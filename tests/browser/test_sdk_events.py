@@ -176,6 +176,7 @@ def test_scrolling_tells_how_far(open_window: OpenWindow, site: Site, collector:
     for to in (300, 1200, 1200 + 333):
         page.evaluate(f"scrollTo(0, {to})")
         page.wait_for_timeout(400)
+        flush(page)
     scrolls = events(collector, page, "scroll")
     assert [s["scroll_y"] for s in scrolls] == [300, 1200, 1533]
     for scroll in scrolls:

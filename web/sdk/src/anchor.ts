@@ -42,6 +42,6 @@ function named(element: Element): string {
 
 function place(element: Element): string {
   const tag = element.localName;
-  const alike = Array.from(element.parentElement?.children ?? []).filter((other) => other.localName === tag);
+  const alike = [...(element.parentElement?.children ?? [])].filter((other) => other.localName === tag);
   return alike.length < 2 ? tag : `${tag}:nth-of-type(${alike.indexOf(element) + 1})`;
 }

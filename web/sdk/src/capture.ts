@@ -17,6 +17,8 @@ export interface Note {
 
 export const MOVE_MS = 50;
 export const SCROLL_MS = 200;
+/** How soon a pointer that does not move any more is noticed. */
+const REST_MS = 200;
 
 /** Moves: at most one per 50 ms, and in any case the place where the pointer came to rest. */
 export function createMoves(record: (note: Note) => void) {
@@ -32,16 +34,18 @@ export function createMoves(record: (note: Note) => void) {
     timer = undefined;
     if (!resting) return;
     if (Date.now() - resting.time >= MOVE_MS) settle();
-    else timer = setTimeout(watch, MOVE_MS);
+    else timer = setTimeout(watch, REST_MS);
   }
   return {
     move(note: Note): void {
       const before = resting ?? last;
       // Browsers repeat a move when the page changes under a still pointer.
       if (before && before.x === note.x && before.y === note.y) return;
+      // It had come to rest there, if only for a moment.
+      if (resting && note.time - resting.time >= MOVE_MS) settle();
       if (last && Math.abs(note.time - last.time) < MOVE_MS) {
         resting = note;
-        timer ??= setTimeout(watch, MOVE_MS);
+        timer ??= setTimeout(watch, REST_MS);
       } else {
         resting = undefined;
         record((last = note));
@@ -71,7 +75,7 @@ export function capture(record: (note: Note) => void, listen: Listen): () => voi
     if (event.pointerType !== 'touch') moves.move(note('mousemove', event));
   });
   listen<TouchEvent>(window, 'touchstart', (event) => {
-    for (const touch of Array.from(event.changedTouches)) record(note('touch', touch));
+    for (const touch of event.changedTouches) record(note('touch', touch));
   });
   listen<MouseEvent>(window, 'click', (event) => {
     const noted = note('click', event);

@@ -8,13 +8,14 @@ export interface Box {
 
 /**
  * How large everything is at one moment. `text` are the batch's fields that say so, as JSON without braces; `box` is
- * what coordinates are fractions of, undefined while the region is not on the page.
+ * what coordinates are fractions of, undefined while the region is not on the page; `height` is the page's, `shown` how
+ * much of it the viewport shows.
  */
 export interface Sizes {
   text: string;
   box: Box | undefined;
-  pageHeight: number;
-  viewHeight: number;
+  height: number;
+  shown: number;
 }
 
 /** Reads layout: only for moments when it is clean (an observer, idle time), never for listeners. */
@@ -28,7 +29,7 @@ export function measure(region: Element | null | undefined): Sizes {
     region: region && box ? { w: Math.round(box.w), h: Math.round(box.h) } : undefined,
     device_pixel_ratio: devicePixelRatio,
   };
-  return { text: JSON.stringify(about).slice(1, -1), box, pageHeight: page.h, viewHeight: innerHeight };
+  return { text: JSON.stringify(about).slice(1, -1), box, height: page.h, shown: innerHeight };
 }
 
 /** Where the element is on the page. Reads layout. */

@@ -11,10 +11,7 @@ interface Raw extends Note {
 }
 
 const IDLE_MS = 100;
-
-/** Runs soon, when the browser has nothing better to do. */
-const whenIdle = (work: () => void): unknown =>
-  (window as Partial<Window>).requestIdleCallback?.(work, { timeout: IDLE_MS }) ?? setTimeout(work, IDLE_MS / 2);
+const PAUSE_MS = 250;
 
 /** The share of a length that an offset is, if it lies inside. */
 const share = (offset: number, size: number): number | undefined =>
@@ -36,7 +33,6 @@ export function createRecorder(regionSelector: string | undefined, lose: (reason
   observer.observe(document.documentElement);
 
   function look(): void {
-    if (signal.aborted) return;
     if (regionSelector) {
       const found = document.querySelector(regionSelector);
       if (found && found !== region) observer.observe(found);
@@ -56,7 +52,7 @@ export function createRecorder(regionSelector: string | undefined, lose: (reason
     if (type === 'scroll') {
       if (leaving) return;
       event['scroll_y'] = Math.round(scrollY);
-      event['attrs'] = { depth: fraction(scrollY + seen.viewHeight, seen.pageHeight) };
+      event['attrs'] = { depth: fraction(scrollY + seen.shown, seen.height) };
     } else if (target) {
       const { box } = seen;
       let { x, y } = raw as { x?: number; y: number };
@@ -97,13 +93,20 @@ export function createRecorder(regionSelector: string | undefined, lose: (reason
     for (const raw of taken) safe(finish)(raw, leaving);
   }
 
+  const work = safe(() => process());
+  /** Process when the browser has nothing better to do. */
+  const soon = (): unknown =>
+    (window as Partial<Window>).requestIdleCallback?.(work, { timeout: IDLE_MS }) ?? setTimeout(work);
+
   return {
     /** Keep a note of this view; how many events wait now. */
     add(note: Note, view: View): number {
       raws.push({ ...note, view, sizes });
-      if (!waits) {
+      // A click (it has its anchor already) may change what it hit, and scrolling may go on: measured soon.
+      if (note.anchor || note.type === 'scroll') soon();
+      else if (!waits) {
         waits = true;
-        whenIdle(safe(() => process()));
+        setTimeout(soon, PAUSE_MS);
       }
       return raws.length + ready.length;
     },

@@ -55,7 +55,7 @@ export function run(options: Options, refused: () => void) {
   let view: View;
   let route = '';
 
-  const layouts = Array.from(options.breakpoints ?? [])
+  const layouts = [...(options.breakpoints ?? [])]
     // oxlint-disable-next-line unicorn/no-array-sort -- toSorted is younger than the browsers this runs in
     .sort((a, b) => a - b)
     .map((width) => ({ width, wide: matchMedia(`(min-width:${width}px)`) }));

@@ -34,7 +34,7 @@ test('whatever the pauses: in order, at most one per 50 ms but for rests, every 
   for (let round = 0; round < 300; round++) {
     const pauses = Array.from({ length: 60 }, () => Math.floor(Math.random() ** 3 * 200));
     const { all, kept } = moved(pauses);
-    const rests = new Set(all.filter((one, n) => n + 1 === all.length || all[n + 1]!.time - one.time > 2 * MOVE_MS));
+    const rests = new Set(all.filter((one, n) => n + 1 === all.length || all[n + 1]!.time - one.time >= MOVE_MS));
     expect(new Set(kept).size).toBe(kept.length);
     expect(kept.toSorted((a, b) => a.time - b.time || a.x! - b.x!)).toEqual(kept);
     for (const rest of rests) expect(kept).toContain(rest);
