@@ -46,7 +46,7 @@ PULL: dict[str, float] = {
     "#lamp-nils": 3.5, "#lamp-sol": 3, "#lamp-liten": 3.5, "#lamp-berg": 4, "#thumb-2": 4, "#thumb-3": 4,
     "#thumb-4": 4, "#size-medium": 4, "#size-large": 2.5, "#cord-linen": 3, "#cord-night": 3, "#plus": 2.5,
     "#menu": 5, "#bag-link": 3, "#see-heatmap": 0.3, "#brand": 1.2, "#article-button": 4, "#email": 5, "#street": 4,
-    "#summary-toggle": 4,
+    "#summary-toggle": 4, "#crumb-home": 0.4, "#crumb-lamps": 0.5,
 }  # fmt: skip
 """How much more (or less) than an ordinary link these are wanted."""
 FOOTER_PULL = 0.2
@@ -72,7 +72,8 @@ FIND = """
     const leads = link && link.pathname.startsWith('/demo/') && link.pathname !== location.pathname;
     found.push({anchor: anchors.anchorOf(anchors.meant(element)), kind,
       box: [x, y, box.width, box.height].map((value) => Math.round(value * 10) / 10),
-      ...(leads ? {to: link.pathname} : {}), ...jump(link)});
+      ...(leads ? {to: link.pathname} : {}), ...jump(link),
+      ...(kind === 'text' && element.closest('a') ? {weight: 0.3} : {})});
   };
   for (const element of document.querySelectorAll(ACTIVE)) {
     const field = element.matches('input:not([type=radio]),select');
@@ -156,7 +157,7 @@ def measure(browser: Browser, devices: list[dict[str, Any]] | None = None) -> di
                 suffix = UNDER_700 if device["viewport"][0] < 700 else ""
                 for target in found["targets"]:
                     pull = PULL.get(target["anchor"], FOOTER_PULL if target["anchor"].startswith("footer") else None)
-                    if pull is not None and target["kind"] != "area":
+                    if pull is not None and target["kind"] not in ("area", "text"):
                         target["weight"] = pull
                 head = {"screen_id": address + suffix, "url": address, "device": device["name"]}
                 screens.append(head | found)

@@ -181,7 +181,7 @@ class Mouse(Visitor):
         chance = self.chance
         x, y, w, h = text.box
         self._move_to(*self.spot(text, 0.22), width=max(60.0, h))
-        if chance.random() < 0.4 and w > 160:
+        if chance.random() < 0.25 and w > 160:
             for line in range(chance.randint(1, min(5, 1 + int(h // 28)))):
                 at_y = min(y + 14 + line * 28, y + h - 2)
                 self._stroke(x + w * chance.uniform(0.02, 0.12), at_y, chance.uniform(240, 420), 0.02)
