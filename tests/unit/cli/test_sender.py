@@ -9,6 +9,7 @@ import pytest
 
 from isotherm.cli.recording import Body
 from isotherm.cli.sender import Sender
+from isotherm.cli.simulate import ERRAND
 from isotherm.errors import IsothermError
 
 Answer = tuple[int, dict[str, str], object]
@@ -103,3 +104,15 @@ def test_gives_up_when_nobody_answers_for_too_long(server: Server) -> None:
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(IsothermError, match="http://HOST:PORT"):
         Sender("localhost:7081", 1)
+
+
+def test_simulated_bodies_say_when_each_attempt_was_sent_and_keep_latencies(server: Server) -> None:
+    done: Answer = (202, {}, {"accepted": 2, "rejected": 0, "duplicate": 0, "errors": []})
+    server.answer = lambda n: (429, {"retry-after": "0"}, {}) if n == 1 else done
+    with Sender(server.url, 30.0, ERRAND, in_flight=1) as sender:
+        sender.put(Body(b"{}", [1, 2]))
+        sender.finish()
+    paths = [path.partition("?sent_at=") for path in server.paths]
+    assert [path for path, _, _ in paths] == ["/events/batch"] * 2
+    assert int(paths[0][2]) <= int(paths[1][2])
+    assert len(sender.seconds) == 1
