@@ -22,6 +22,7 @@ from isotherm.cli.processes import claim, read_running
 from isotherm.clock import DAY_MS, SystemClock, iso
 from isotherm.config import GIB, Settings
 from isotherm.errors import ConfigError
+from isotherm.store.db import revisions
 
 OPEN_FILES: Final = 4_096
 MEMORY: Final = 2 * GIB
@@ -32,7 +33,6 @@ _OURS: Final = frozenset(
      "isotherm.toml", "run.json", "run.json.new", "up.lock"}
 )  # fmt: skip
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs", "afs"})
-_REVISIONS: Final = frozenset({"0001"})
 
 Grade = Literal["ok", "warning", "error"]
 
@@ -187,7 +187,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         return
     if sound != "ok":
         yield Finding("db", "error", f"{path} is damaged ({sound})", "restore it from a backup")
-    elif row is None or not any(str(row[0]).startswith(known) for known in _REVISIONS):
+    elif row is None or row[0] not in revisions():
         found = row[0] if row else "nothing"
         yield Finding(
             "db", "error", f"{path} is of another version ({found})", "use the version that wrote it, or newer"

@@ -89,10 +89,20 @@ def next_version(connection: Connection) -> int:
     return connection.execute(sa.select(sequences.c.value).where(sequences.c.name == "version")).scalar_one()
 
 
-def migrate(engine: Engine) -> None:
-    """Run the migrations that are missing."""
+def revisions() -> frozenset[str]:
+    """The schema's revisions that this version can open: its own and all before it."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions())
+
+
+def _migrations() -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def migrate(engine: Engine) -> None:
+    """Run the migrations that are missing."""
+    config = _migrations()
     script = ScriptDirectory.from_config(config)
     with engine.connect().execution_options(read_only=True) as connection, connection.begin():
         if MigrationContext.configure(connection).get_current_revision() == script.get_current_head():

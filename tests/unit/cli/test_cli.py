@@ -8,12 +8,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from isotherm.cli import COMMANDS, doctor, module_of, moments, processes, run
 from isotherm.cli.config import source
 from isotherm.cli.options import Everything
 from isotherm.config import Settings
 from isotherm.errors import ConfigError, IsothermError
+from isotherm.store.db import open_db, writing
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +177,17 @@ def test_the_doctor_names_what_is_wrong(tmp_path: Path) -> None:
     for check in ("log", "db", "disk", "exposure"):
         assert found[check] == "error", check
     assert all(f.advice for f in doctor.examine(free(tmp_path)) if f.grade != "ok")
+
+
+@pytest.mark.parametrize(("revision", "grade"), [(None, "ok"), ("0001", "ok"), ("9999", "error")])
+def test_the_doctor_opens_what_the_program_opens(tmp_path: Path, revision: str | None, grade: str) -> None:
+    path = tmp_path / "data" / "isotherm.db"
+    engine = open_db(f"sqlite://{path}")
+    if revision:
+        with writing(engine) as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = :found"), {"found": revision})
+    engine.dispose()
+    assert grades(free(tmp_path))["db"] == grade
 
 
 def test_the_doctor_knows_network_file_systems(tmp_path: Path) -> None:
