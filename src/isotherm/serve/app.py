@@ -51,7 +51,7 @@ def create_app(deps: Deps, more: More = _NOTHING) -> Litestar:
         logging_config=None,
     )
     # Around the router, not inside it: requests that match no route pass it too.
-    app.asgi_handler = Guard(app.asgi_handler, deps.settings, opened(app))
+    app.asgi_handler = Guard(app.asgi_handler, deps.settings, opened(app), more.lost)
     return app
 
 

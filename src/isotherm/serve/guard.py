@@ -1,11 +1,12 @@
 """What every request passes before it is routed, and every answer on its way out.
 
-Token, Host (against DNS rebinding), Origin of requests that change something, security headers, and the time
-an answer took.
+Token, Host (against DNS rebinding), Origin of requests that change something, the page for addresses that nobody
+knows, security headers, and the time an answer took.
 """
 
 import hmac
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,10 +17,14 @@ from litestar.utils import normalize_path
 from isotherm import metrics
 from isotherm.config import Settings, is_loopback
 from isotherm.errors import Problem
-from isotherm.serve.more import Opened
+from isotherm.serve.more import Lost, Opened
+from isotherm.serve.negotiate import names
 from isotherm.serve.problems import PROBLEM_JSON, encode
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+PROGRAMS: Final = frozenset({"v1", "heatmap", "metrics", "docs", "assets", "demo"})
+"""How addresses begin that programs ask for or that have pages of their own. All that needs the token is below."""
 
 SECURITY_HEADERS: Final = {
     "x-content-type-options": "nosniff",
@@ -31,10 +36,11 @@ SECURITY_HEADERS: Final = {
 
 
 class Guard:
-    """An ASGI application around the router; `opened` are the paths that need no token."""
+    """An ASGI application around the router; `opened` are the paths that need no token, `lost` is for unknown ones."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, opened: Opened) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, opened: Opened, lost: Lost) -> None:
         self._app = app
+        self._lost = lost
         self._opened = opened
         self._token = settings.token.encode()
         self._hosts = frozenset({"localhost", settings.host.lower(), *map(str.lower, settings.allowed_hosts)})
@@ -45,25 +51,39 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        method, path, headers = scope["method"], normalize_path(scope["path"]), Headers.from_scope(scope)
         try:
-            self._check(scope["method"], scope["path"], Headers.from_scope(scope))
+            self._check_host(headers)
+            if page := self._lost_page(method, path, headers):
+                await _send(*page, _with_headers(send))
+                return
+            self._check(method, path, headers)
         except Problem as problem:
             await _refuse(problem, _with_headers(send))
             return
         await self._app(scope, receive, _with_headers(send))
         _observe(scope, time.perf_counter() - began)
 
-    def _check(self, method: str, path: str, headers: Headers) -> None:
+    def _check_host(self, headers: Headers) -> None:
         host = headers.get("host", "")
         if self._loopback_only and not self._host_ok(host):
             raise Problem(
                 421,
                 f"this server does not answer as {host!r}; ask for localhost, or add the name to allowed_hosts",
             )
-        if not self._opened.has(normalize_path(path)):
+
+    def _lost_page(self, method: str, path: str, headers: Headers) -> tuple[int, Mapping[str, str], bytes] | None:
+        """What somebody sees who opens an unknown address in a browser; None for all that is no such visit."""
+        visit = method in ("GET", "HEAD") and names(headers.get("accept", ""), "text/html")
+        if not visit or path.split("/")[1] in PROGRAMS or self._opened.has(path):
+            return None
+        return self._lost(method, headers.get)
+
+    def _check(self, method: str, path: str, headers: Headers) -> None:
+        if not self._opened.has(path):
             self._check_token(headers)
         if method not in SAFE_METHODS:
-            _check_origin(headers, host)
+            _check_origin(headers, headers.get("host", ""))
 
     def _host_ok(self, host: str) -> bool:
         try:
@@ -100,8 +120,12 @@ async def _refuse(problem: Problem, send: Send) -> None:
         "cache-control": "no-store",
         **problem.headers,
     }
+    await _send(problem.status, headers, body, send)
+
+
+async def _send(status: int, headers: Mapping[str, str], body: bytes, send: Send) -> None:
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

@@ -1,6 +1,6 @@
 """Routes that a later stage adds to the app: this stage serves them and knows none of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,12 +12,21 @@ OPEN: Final = "open"
 """Key in a route's `opt`: it needs no token. True opens the route's paths, a text the paths that start with it."""
 
 
+Lost = Callable[[str, Callable[[str], str | None]], tuple[int, Mapping[str, str], bytes] | None]
+"""The page for an address that nobody knows: from the method and what gives a request's header, to status, headers
+and body; None when there is no such page."""
+
+
+def _no_page(method: str, ask: Callable[[str], str | None]) -> None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class More:
     """`api` goes into the OpenAPI document as `described` says, `pages` do not.
 
     `described`: by path and method, the answer's shape (or the media type of a file) and the error statuses.
-    `given`: values by the name under which the routes ask for them.
+    `given`: values by the name under which the routes ask for them. `lost`: what a person sees at an unknown address.
     """
 
     api: Sequence[ControllerRouterHandler] = ()
@@ -26,6 +35,7 @@ class More:
         default_factory=dict[tuple[str, str], tuple[Any, tuple[int, ...]]]
     )
     given: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    lost: Lost = _no_page
 
 
 @dataclass(frozen=True)

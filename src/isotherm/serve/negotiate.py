@@ -28,6 +28,11 @@ def takes_gzip(request: Request[Any, Any, Any]) -> bool:
     return _weights(request.headers.get("accept-encoding", "")).get("gzip", 0.0) > 0
 
 
+def names(accept: str, media_type: str) -> bool:
+    """Whether Accept asks for this very type; a wildcard does not."""
+    return _weights(accept).get(media_type, 0.0) > 0
+
+
 def gzip(body: bytes) -> bytes:
     """The body as one gzip member, the same bytes for the same body."""
     packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)

@@ -37,6 +37,15 @@ class Dashboard:
             return file.reply(method, ask)
         return plain(503, _NOT_BUILT, "text/html; charset=utf-8")
 
+    def lost(self, method: str, ask: Ask) -> Reply | None:
+        """The same page at an address that nobody knows, where it says so; None when it is not built."""
+        file = self.files.get(PAGE)
+        if file is None:
+            return None
+        reply = file.reply(method, lambda name: None if name == "if-none-match" else ask(name))
+        headers = {name: value for name, value in reply.headers.items() if name != "etag"}
+        return Reply(404, headers | {"cache-control": "no-store", "vary": "accept, accept-encoding"}, reply.body)
+
     def asset(self, path: str, method: str, ask: Ask) -> Reply:
         """A file by its path in the folder; 404 in plain text for one that is not there."""
         if file := self.files.get(path):

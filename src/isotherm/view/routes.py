@@ -33,7 +33,7 @@ def more(settings: Settings) -> More:
     dashboard = Dashboard()
     given = {"dashboard": dashboard, "sdk": load_sdk(), "site": load_site(settings), "settings": settings}
     pages = [page, asset, *_root_files(dashboard), script, versioned_script, demo]
-    return More(api=API, pages=pages, described=DESCRIBED, given=given)
+    return More(api=API, pages=pages, described=DESCRIBED, given=given, lost=dashboard.lost)
 
 
 def described() -> More:

@@ -8,6 +8,7 @@ import brotli
 import pytest
 from litestar.testing import TestClient
 
+from isotherm.view import routes
 from isotherm.view.dashboard import FOLDER
 
 SCRIPT = "/assets/index-1a2b.js"
@@ -124,6 +125,46 @@ def test_unknown_routes_of_the_api_are_problems(app: TestClient[Any], path: str)
     assert "openapi.json" in answer.json()["detail"]
 
 
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/nothing/at/all", "/setup/more", "/V1/clients", "/index.html"])
+@pytest.mark.parametrize("settings", [{}, {"token": "secret"}])
+def test_somebody_at_an_unknown_address_sees_the_page(
+    open_app: Callable[..., TestClient[Any]], built: Any, path: str, settings: dict[str, str]
+) -> None:
+    app = open_app(**settings)
+    page = app.get("/", headers=BROWSER)
+    answer = app.get(path, headers=BROWSER | {"if-none-match": page.headers["etag"]})
+    assert (answer.status_code, answer.content) == (404, page.content)
+    assert answer.headers["content-security-policy"] == page.headers["content-security-policy"]
+    assert answer.headers["content-type"] == page.headers["content-type"]
+    assert answer.headers["cache-control"] == "no-store"
+    assert "etag" not in answer.headers
+    assert "accept" in answer.headers["vary"].split(", ")
+    head = app.head(path, headers=BROWSER)
+    assert (head.status_code, head.content) == (404, b"")
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1", "/heatmap/yearly", "/metrics/x", "/docs/x"])
+def test_browsers_too_get_the_problem_where_programs_ask(app: TestClient[Any], path: str) -> None:
+    answer = app.get(path, headers=BROWSER)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize("path", ["/assets/missing.js", "/demo/nothing/", "/isotherm-0.0.1-00000000.js"])
+def test_browsers_too_get_a_line_where_files_are(app: TestClient[Any], path: str) -> None:
+    answer = app.get(path, headers=BROWSER)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/plain; charset=utf-8")
+
+
+def test_the_page_of_an_unknown_address_takes_no_unknown_host_and_no_other_method(app: TestClient[Any]) -> None:
+    assert app.get("/nothing", headers=BROWSER | {"host": "evil.example"}).status_code == 421
+    for method in ("POST", "PUT", "DELETE"):
+        answer = app.request(method, "/nothing/at/all", headers=BROWSER)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
 def test_pages_take_no_other_method(app: TestClient[Any]) -> None:
     for path in ("/", SCRIPT, "/isotherm.js", "/demo/"):
         answer = app.post(path)
@@ -131,12 +172,18 @@ def test_pages_take_no_other_method(app: TestClient[Any]) -> None:
         assert {"GET", "HEAD"} <= set(answer.headers["allow"].split(", "))
 
 
+def test_an_unbuilt_checkout_has_problems_at_unknown_addresses(make_world: Any, built: Any) -> None:
+    (built / "dashboard" / "index.html").unlink()
+    world = make_world()
+    with world.client(routes.more(world.settings)) as app:
+        answer = app.get("/nothing", headers=BROWSER)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
 def test_an_unbuilt_checkout_says_how_to_build(make_world: Any, built: Any) -> None:
     for path in [*built.rglob("*")]:
         if path.is_file() and "demo" not in path.parts:
             path.unlink()
-    from isotherm.view import routes
-
     world = make_world()
     with world.client(routes.more(world.settings)) as app:
         page = app.get("/")

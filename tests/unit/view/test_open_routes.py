@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from litestar.testing import TestClient
 
+from isotherm.serve.guard import PROGRAMS
+
 OPEN = {
     "/",
     "/setup",
@@ -47,6 +49,11 @@ def test_without_the_token_pages_are_open_and_data_is_not(open_app: Callable[...
                 assert answer.status_code != 404 or path in ("/{name:str}", "/demo/{name:path}"), path
             else:
                 assert answer.status_code == 401, f"{method} {path} gives an answer to everybody"
+
+
+def test_what_needs_the_token_begins_like_an_address_of_programs(app: TestClient[Any]) -> None:
+    closed = routes_of(app).keys() - OPEN
+    assert {path.split("/")[1] for path in closed} <= PROGRAMS
 
 
 def test_only_the_header_with_the_right_token_opens(open_app: Callable[..., TestClient[Any]]) -> None:
