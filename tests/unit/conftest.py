@@ -6,12 +6,17 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
 from serving import NOW, World
 
 from isotherm.clock import ManualClock
 from isotherm.config import Settings
 from isotherm.store.db import open_db
 from isotherm.store.olap import Olap, open_olap
+
+# A busy machine is no fault of the code: no example fails because it, or drawing it, took long.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
