@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import isotherm.serve
+from isotherm.rollup.buckets import Level
 
 SERVE = Path(isotherm.serve.__file__).parent
 WEEK = 1_770_595_200_000
@@ -19,6 +20,8 @@ ROUTES = [
     ("/v1/heatmap", RANGE),
     ("/v1/screens", {"q": ""}),
     ("/v1/activity", RANGE),
+    ("/v1/freshness", {}),
+    ("/v1/background", {}),
 ]
 BREAKOUTS = [
     "' OR 1=1 --",
@@ -60,7 +63,7 @@ def test_a_client_id_that_breaks_out_finds_nothing(api: Any, path: str, query: d
         assert "cells" not in answer.json()
 
 
-@pytest.mark.parametrize(("path", "query"), [one for one in ROUTES if one[0] != "/v1/screens"])
+@pytest.mark.parametrize(("path", "query"), [one for one in ROUTES if one[0] not in ("/v1/screens", "/v1/freshness")])
 def test_a_screen_id_that_breaks_out_finds_nothing(api: Any, path: str, query: dict[str, str]) -> None:
     for name in BREAKOUTS:
         answer = api.get(path, params=query | {"client_id": "shop", "screen_id": name})
@@ -128,7 +131,10 @@ def test_there_are_questions() -> None:
 def test_every_question_about_maps_binds_the_client(path: Path) -> None:
     text = path.read_text()
     if re.search(r"\bFROM maps\b", text):
-        assert "client_id = {client_id:String}" in text
+        # The list of clients is about several by its nature, each with buckets of its own.
+        several = path.stem == "client_totals"
+        assert ("client_id IN {clients:Array(String)}" if several else "client_id = {client_id:String}") in text
+        assert not several or text.count("bucket_start") == text.count("(client_id, bucket_start) IN") == len(Level)
     assert "%" not in text
     callers = [source for source in SERVE.rglob("*.py") if f'sql("{path.stem}")' in source.read_text()]
     assert len(callers) == 1, path.name

@@ -43,6 +43,36 @@ def test_clients_with_screens_events_and_last_seen(api: Any, world: Any) -> None
     assert ms_of(rows[1]["last_event"]) >= last - 7 * DAY_MS
 
 
+def test_each_client_of_a_page_is_summed_over_its_own_buckets_by_one_question(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one client's tiles are read from must not be counted for another: here weeks, days, hours, by client."""
+    for number in range(6):
+        for hour in (WEEK, WEEK + 30 * HOUR_MS, WEEK + 8 * DAY_MS):
+            world.put(f"c{number}", f"/{number % 2}", hour, {number: number + 1})
+            world.put(f"c{number}", "/all", hour, {7: 1})
+    world.publish()
+    world.mark("week", WEEK, "c1")
+    for level, start in (("week", WEEK), ("day", WEEK), ("week", WEEK + 7 * DAY_MS)):
+        world.mark(level, start, "c2")
+    world.mark("hour", WEEK, "none")
+    asked: list[str] = []
+    question = world.olap.query
+
+    def count(text: str, given: Any) -> Any:
+        asked.append(text)
+        return question(text, given)
+
+    monkeypatch.setattr(world.olap, "query", count)
+    with world.client() as api:
+        rows = {row["client_id"]: row for row in api.get("/v1/clients").json()["clients"]}
+    assert len(asked) == 1
+    for number in range(6):
+        row = rows[f"c{number}"]
+        assert (row["screens"], row["events"]) == (2, events(world, client=f"c{number}")), number
+    assert (rows["none"]["events"], rows["none"]["last_event"]) == (0, None)
+
+
 def test_clients_come_in_pages(api: Any) -> None:
     first = api.get("/v1/clients", params={"limit": 1}).json()
     assert [row["client_id"] for row in first["clients"]] == ["bank"]

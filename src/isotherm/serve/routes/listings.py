@@ -1,7 +1,6 @@
 """What there is: clients, and a client's screens."""
 
 import base64
-from datetime import datetime
 from typing import Any, Final
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ from isotherm.rollup.read import plan_read
 from isotherm.serve import known, params
 from isotherm.serve.answer import AnyRequest, listing
 from isotherm.serve.deps import Deps, InDeps
-from isotherm.serve.queries import bucket_params, sql
+from isotherm.serve.queries import bucket_params, plan_params, sql
 from isotherm.store.db import reading
 
 _MOMENT: Final = pa.timestamp("ms", "UTC")
@@ -53,16 +52,21 @@ def clients(
     with reading(deps.engine) as connection:
         names = known.client_page(connection, _client_cursor(cursor), limit + 1)
         plans = {name: _everything(connection, deps, name) for name in names[:limit]}
-    rows = pa.Table.from_pylist([_client_row(deps, name, plan) for name, plan in plans.items()], schema=_CLIENT_ROWS)
+    rows = _client_rows(deps, plans)
     more = base64.urlsafe_b64encode(names[limit - 1].encode()).decode() if len(names) > limit else None
     return listing(request, "clients", rows, {"next_cursor": more})
 
 
-def _client_row(deps: Deps, client_id: str, buckets: list[Bucket]) -> dict[str, Any]:
-    row = deps.olap.query(sql("client_totals"), {"client_id": client_id, **bucket_params(buckets)}).to_pylist()[0]
-    last: datetime | None = row["last_event"] if row["events"] else None
-    counts = {"screens": row["screens"], "events": row["events"], "last_event": last}
-    return {"client_id": client_id, "simulated": is_simulated(client_id), **counts}
+def _client_rows(deps: Deps, plans: dict[str, list[Bucket]]) -> pa.Table:
+    """One question for all of a page; a client without tiles has no row in its answer."""
+    tiled = {name: plan for name, plan in plans.items() if plan}
+    found = deps.olap.query(sql("client_totals"), plan_params(tiled)).to_pylist() if tiled else []
+    totals = {row["client_id"]: row for row in found}
+    rows = [
+        {"screens": 0, "events": 0} | totals.get(name, {}) | {"client_id": name, "simulated": is_simulated(name)}
+        for name in plans
+    ]
+    return pa.Table.from_pylist(rows, schema=_CLIENT_ROWS)
 
 
 def _client_cursor(cursor: str | None) -> str:

@@ -1,14 +1,16 @@
--- One client's screens, events and last event over the buckets of a plan.
+-- Screens, events and last event of several clients, each over the buckets of its own plan.
 SELECT
+    client_id,
     uniqExact(screen_id) AS screens,
     sum(m.events) AS events,
     max(m.last_event) AS last_event
 FROM maps AS m FINAL
-WHERE client_id = {client_id:String}
+WHERE client_id IN {clients:Array(String)}
     AND segment = ''
     AND m.events > 0
     AND (
-        (level = 'hour' AND bucket_start IN {hours:Array(DateTime)})
-        OR (level = 'day' AND bucket_start IN {days:Array(DateTime)})
-        OR (level = 'week' AND bucket_start IN {weeks:Array(DateTime)})
+        (level = 'hour' AND (client_id, bucket_start) IN {hours:Array(Tuple(String, DateTime))})
+        OR (level = 'day' AND (client_id, bucket_start) IN {days:Array(Tuple(String, DateTime))})
+        OR (level = 'week' AND (client_id, bucket_start) IN {weeks:Array(Tuple(String, DateTime))})
     )
+GROUP BY client_id
