@@ -1,5 +1,6 @@
 """Backgrounds: what people upload comes back as a harmless picture, and whatever is none is refused."""
 
+import asyncio
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from PIL import Image, PngImagePlugin
 
 from isotherm.serve import picture
+from isotherm.serve.app import create_app
 from isotherm.serve.routes import background
 from isotherm.store.db import reading
 from isotherm.store.tables import backgrounds
@@ -331,6 +333,39 @@ def test_a_token_guards_it(make_world: Callable[..., Any]) -> None:
         assert api.get(PATH, params=HOME).status_code == 401
         api.headers["authorization"] = "Bearer secret"
         assert put(api, encoded(rgb())).status_code == 200
+
+
+async def half_sent(app: Any, status: list[int]) -> None:
+    """An upload whose sender says nothing after the first bytes."""
+    said = iter([{"type": "http.request", "body": b"\x89PNG", "more_body": True}])
+    forever = asyncio.Event()
+
+    async def receive() -> Any:
+        return next(said, None) or await forever.wait()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            status.append(message["status"])
+
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "PUT", "scheme": "http"}
+    scope |= {"path": PATH, "raw_path": PATH.encode(), "query_string": b"client_id=shop&screen_id=s", "root_path": ""}
+    scope |= {"headers": [(b"host", b"localhost"), (b"content-type", b"image/png")], "client": None, "state": {}}
+    await app(scope, receive, send)
+
+
+def test_slow_senders_are_sent_away_and_only_so_many_are_served(
+    empty: Any, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "_PATIENCE_S", 3.0)
+    status: list[int] = []
+
+    async def crowd() -> None:
+        app = create_app(empty.deps())
+        await asyncio.gather(*(half_sent(app, status) for _ in range(background._BODIES + 3)))
+
+    asyncio.run(crowd())
+    assert sorted(status) == [400] * background._BODIES + [503] * 3
+    assert put(api, encoded(rgb())).status_code == 200
 
 
 def test_uploads_at_once_are_all_kept(api: Any) -> None:

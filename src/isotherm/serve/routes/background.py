@@ -1,9 +1,12 @@
 """The picture of a screen that its maps are drawn on: a screenshot that somebody uploads."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b
 from typing import Final
 
+import anyio
 import anyio.to_thread
 import msgspec
 import sqlalchemy as sa
@@ -24,8 +27,12 @@ from isotherm.store.upsert import upsert
 MAX_PICTURES: Final = 2_000
 MAX_CLIENT_BYTES: Final = 1 << 30
 """Of one client: screen ids are free to choose, so something has to bound what they keep."""
-_AT_ONCE: Final = 1
-_LIMITER: Final = "picture_limiter"
+_BODIES: Final = 8
+"""Uploads under way, each of which may hold 12 MB: others are told to come again."""
+_PATIENCE_S: Final = 120.0
+"""For the whole body: 12 MB come in time over a line of 1 Mbit/s."""
+_DECODERS: Final = 1
+"""A large picture takes half a gigabyte while it is decoded."""
 # Not `sync_to_thread`: with several methods under one path, Litestar wraps such a handler twice.
 _NO_STORE: Final = {"cache-control": "no-store"}
 _KEPT: Final = ("w", "h", "version", "media_type", "bytes", "content", "updated_at")
@@ -50,13 +57,10 @@ async def put_background(
     params.screen(screen_id)
     _check_type(request.headers.get("content-type", ""))
     await anyio.to_thread.run_sync(_check_client, deps, client_id)
-    try:
-        data = await request.body()
-    except HTTPException as error:
-        if error.status_code != 413:
-            raise
-        raise Problem(413, f"the picture is larger than {MAX_BYTES:,} bytes") from None
-    picture = await anyio.to_thread.run_sync(prepare, data, limiter=_limiter(request))
+    with _slot(_limiter(request, "pictures_arriving", _BODIES)):
+        data = await _body(request)
+        decoders = _limiter(request, "pictures_decoded", _DECODERS)
+        picture = await anyio.to_thread.run_sync(prepare, data, limiter=decoders)
     members = await anyio.to_thread.run_sync(partial(_keep, deps, client_id, screen_id, picture))
     return Response(msgspec.json.encode(members), media_type="application/json", headers=_NO_STORE)
 
@@ -126,12 +130,41 @@ def _check_client(deps: Deps, client_id: str) -> None:
             known.require_client(connection, client_id)
 
 
-def _limiter(request: AnyRequest) -> CapacityLimiter:
-    """A large picture takes half a gigabyte while it is decoded: one at a time."""
+def _limiter(request: AnyRequest, name: str, most: int) -> CapacityLimiter:
+    """The application's limiter of this name: one is good for one event loop."""
     state = request.app.state
-    if _LIMITER not in state:
-        state[_LIMITER] = CapacityLimiter(_AT_ONCE)
-    return state[_LIMITER]
+    if name not in state:
+        state[name] = CapacityLimiter(most)
+    return state[name]
+
+
+@contextmanager
+def _slot(limiter: CapacityLimiter) -> Generator[None]:
+    """One of the places. Raises Problem 503 when all are taken."""
+    me = object()
+    try:
+        limiter.acquire_on_behalf_of_nowait(me)
+    except anyio.WouldBlock:
+        raise Problem(
+            503, "too many pictures are being uploaded; try again in a moment", headers={"retry-after": "5"}
+        ) from None
+    try:
+        yield
+    finally:
+        limiter.release_on_behalf_of(me)
+
+
+async def _body(request: AnyRequest) -> bytes:
+    """All of the body. Raises Problem 413 when it is too large, and 400 when it takes too long."""
+    try:
+        with anyio.fail_after(_PATIENCE_S):
+            return await request.body()
+    except TimeoutError:
+        raise Problem(400, f"the picture did not arrive within {_PATIENCE_S:g} s; send a smaller one") from None
+    except HTTPException as error:
+        if error.status_code != 413:
+            raise
+        raise Problem(413, f"the picture is larger than {MAX_BYTES:,} bytes") from None
 
 
 def _keep(deps: Deps, client_id: str, screen_id: str, picture: Picture) -> dict[str, object]:
