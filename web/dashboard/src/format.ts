@@ -15,6 +15,18 @@ export function exact(count: number): string {
   return whole.format(count);
 }
 
+/** A screen's id in two parts: its name, and the width below which it is a layout of its own (null: the widest). */
+export function screenParts(id: string): { readonly name: string; readonly under: number | null } {
+  const found = /^(.+)@under-(\d+)$/.exec(id);
+  return found ? { name: found[1] ?? id, under: Number(found[2]) } : { name: id, under: null };
+}
+
+/** The same in words: "/pricing (under 700 px)". */
+export function screenWords(id: string): string {
+  const { name, under } = screenParts(id);
+  return under === null ? name : `${name} (under ${under}\u00a0px)`;
+}
+
 const UNITS = [
   [1e12, "T"],
   [1e9, "B"],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { ago, bytes, clockSeconds, compact, duration, exact, instant, kinds, plural, range, rate, share } from "../src/format";
+import { ago, bytes, clockSeconds, compact, duration, exact, instant, kinds, plural, range, rate, screenParts, screenWords, share } from "../src/format";
 
 const plain = (text: string): string => text.replaceAll("\u00a0", " ");
 const AT = Date.UTC(2026, 1, 2, 10, 42, 7);
@@ -87,5 +87,19 @@ describe("times", () => {
     expect(plain(range(Date.UTC(2025, 11, 30), day))).toBe("30 Dec 2025 – 1 Feb 2026 UTC");
     expect(plain(range(day + 36_000_000, day + 39_600_000))).toBe("2 Feb 2026, 10:00 – 11:00 UTC");
     expect(plain(range(day + 36_000_000, day + DAY + 3_600_000))).toBe("2 Feb, 10:00 – 3 Feb 2026, 01:00 UTC");
+  });
+});
+
+describe("screens", () => {
+  it("tells the name from the layout", () => {
+    expect(screenParts("/demo/@under-700")).toEqual({ name: "/demo/", under: 700 });
+    expect(screenParts("/demo/")).toEqual({ name: "/demo/", under: null });
+    expect(screenParts("/a@under-1@under-1200")).toEqual({ name: "/a@under-1", under: 1200 });
+    for (const id of ["@under-700", "/a@under-", "/a@under-7px"]) expect(screenParts(id)).toEqual({ name: id, under: null });
+  });
+
+  it("says the layout in words", () => {
+    expect(plain(screenWords("/demo/@under-700"))).toBe("/demo/ (under 700 px)");
+    expect(screenWords("/demo/")).toBe("/demo/");
   });
 });

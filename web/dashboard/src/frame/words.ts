@@ -1,7 +1,7 @@
 /** How fresh the maps are, in words. */
 
 import type { Freshness } from "../api/types";
-import { ago, clockSeconds, ms, plural } from "../format";
+import { ago, clockSeconds, MINUTE_MS, ms, plural } from "../format";
 
 export interface Words {
   readonly short: string;
@@ -9,9 +9,26 @@ export interface Words {
   readonly tone: "ok" | "neutral" | "warn";
 }
 
+/** Events that were accepted and are in no map yet. */
+export function waitingEvents(freshness: Freshness | undefined): number {
+  return freshness ? (freshness.waiting.lander ?? 0) + freshness.waiting.tiles : 0;
+}
+
+/** While people are there, some events are always on their way; that is no news until the maps are so far behind. */
+export const USUAL_LAG_MS = MINUTE_MS;
+
+/** Whether the maps lag by more than they do in normal traffic. */
+export function isBehind(freshness: Freshness): boolean {
+  if (waitingEvents(freshness) === 0) return false;
+  // Before anything was counted it is the last arrival that tells for how long something has waited at least.
+  const since = freshness.tiled_until ?? freshness.last_received_at;
+  return since !== null && ms(freshness.now) - ms(since) > USUAL_LAG_MS;
+}
+
 /** "Everything is in the maps", or how many events are on their way. */
-export function freshnessWords({ now, received, last_received_at: last, tiled_until: until, waiting }: Freshness): Words {
-  const onTheirWay = (waiting.lander ?? 0) + waiting.tiles;
+export function freshnessWords(freshness: Freshness): Words {
+  const { now, received, last_received_at: last, tiled_until: until } = freshness;
+  const onTheirWay = waitingEvents(freshness);
   if (received === 0) {
     return { short: "No events yet", long: "This client has not sent an event yet.", tone: "neutral" };
   }
@@ -20,7 +37,7 @@ export function freshnessWords({ now, received, last_received_at: last, tiled_un
     return {
       short: `${plural(onTheirWay, "event")} on ${onTheirWay === 1 ? "its" : "their"} way`,
       long: `${plural(onTheirWay, "event")} received and not in the maps yet.${mapped}`,
-      tone: "warn",
+      tone: isBehind(freshness) ? "warn" : "ok",
     };
   }
   const lastOne = last === null ? "" : ` The last event came ${ago(ms(last), ms(now))}.`;

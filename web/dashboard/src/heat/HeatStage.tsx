@@ -62,14 +62,15 @@ export function HeatStage(props: HeatStageProps) {
 
   useEffect(() => (stage.current === null ? undefined : attachGestures(stage.current, target)), [target]);
   useImperativeHandle(props.handle ?? null, () => createHandle(latest, target), [latest, target]);
-  usePainting(canvas, props, size);
+  const painting = usePainting(canvas, props, size);
 
   const page = size === null ? null : place(settle(props.camera, size.view, props.shape), size.view, props.shape);
   const grid = props.map;
   return (
     <div ref={stage} class="heat-stage" tabIndex={0} role="application" aria-roledescription="map" aria-label={props.label}>
       {page !== null && <Page page={page} shape={props.shape} background={props.background} dim={props.dim} />}
-      <canvas ref={canvas} class="heat-canvas" aria-hidden="true" />
+      {/* A canvas that had a WebGL context gives no other: the CPU paints on a fresh one. */}
+      <canvas key={painting} ref={canvas} class="heat-canvas" aria-hidden="true" />
       {page !== null && grid !== null && props.highlight !== null && (
         <div class="heat-cell" aria-hidden="true" style={boxStyle(cellRect(props.highlight, page, grid))} />
       )}
@@ -134,19 +135,21 @@ function observeDevicePixels(observer: ResizeObserver, element: HTMLElement): vo
   }
 }
 
-/** Paints once per frame, and only when something it shows has changed. */
+/** Paints once per frame, and only when something it shows has changed; tells by what. */
 function usePainting(
   canvas: { current: HTMLCanvasElement | null },
   props: HeatStageProps,
   size: Size | null,
-): void {
+): "gpu" | "cpu" {
   const painter = useRef<Painter | null>(null);
   const look = useMemo(createLook, []);
   const [restored, setRestored] = useState(0);
+  const [by, setBy] = useState<"gpu" | "cpu">("gpu");
   useLayoutEffect(() => {
-    if (canvas.current !== null) painter.current = createPainter(canvas.current, () => setRestored((n) => n + 1));
+    const news = { onRestored: () => setRestored((n) => n + 1), onGone: () => setBy("cpu") };
+    if (canvas.current !== null) painter.current = createPainter(canvas.current, by === "gpu" ? news : null);
     return () => painter.current?.dispose();
-  }, [canvas]);
+  }, [canvas, by]);
 
   const { map, shape, style, max, camera } = props;
   useLayoutEffect(() => {
@@ -183,7 +186,9 @@ function usePainting(
     camera.zoom,
     size,
     restored,
+    by,
   ]);
+  return by;
 }
 
 const NO_VIEW: Viewport = { w: 1, h: 1 };

@@ -120,7 +120,7 @@ function paintHeat(
   const band = document.createElement("canvas");
   band.width = layout.w;
   band.height = Math.min(BAND, layout.mapH);
-  const painter = createPainter(band, () => undefined);
+  const painter = createPainter(band, { onRestored: () => undefined, onGone: () => undefined });
   for (let top = 0; top < layout.mapH; top += BAND) {
     const frame: Frame = { ...look, opacity, density, page: { x: 0, y: -top, w: layout.w, h: layout.mapH } };
     painter.paint(frame);

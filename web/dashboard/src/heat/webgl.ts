@@ -96,23 +96,35 @@ interface Resources {
   readonly lut: WebGLTexture;
 }
 
+/** A context that is not back by then is given up: a blank map helps nobody. */
+const PATIENCE_MS = 1000;
+
+/** What a painter says of its context. */
+export interface ContextNews {
+  /** It was lost and is back: everything wants to be painted again. */
+  onRestored(): void;
+  /** It was lost and does not come back. */
+  onGone(): void;
+}
+
 /** One triangle over the canvas; the shader does the rest. */
 export class WebglPainter implements Painter {
   readonly kind = "webgl2";
   readonly #gl: WebGL2RenderingContext;
   readonly #end = new AbortController();
   #resources: Resources | null = null;
+  #giveUp: ReturnType<typeof setTimeout> | undefined;
   #field: Field | null = null;
   #lut: Uint8ClampedArray | null = null;
 
   /** null where there is no WebGL2: then nothing has been done to the canvas. */
-  static on(canvas: HTMLCanvasElement, onRestored: () => void): WebglPainter | null {
+  static on(canvas: HTMLCanvasElement, news: ContextNews): WebglPainter | null {
     const attributes: WebGLContextAttributes = { alpha: true, antialias: false, depth: false, stencil: false };
     const gl = canvas.getContext("webgl2", attributes);
-    return gl === null ? null : new WebglPainter(gl, onRestored);
+    return gl === null ? null : new WebglPainter(gl, news);
   }
 
-  private constructor(gl: WebGL2RenderingContext, onRestored: () => void) {
+  private constructor(gl: WebGL2RenderingContext, news: ContextNews) {
     this.#gl = gl;
     const { signal } = this.#end;
     gl.canvas.addEventListener(
@@ -121,10 +133,19 @@ export class WebglPainter implements Painter {
         // Without this the browser would not restore it. What it held is gone; the next frame makes everything anew.
         event.preventDefault();
         this.#resources = null;
+        clearTimeout(this.#giveUp);
+        this.#giveUp = setTimeout(() => news.onGone(), PATIENCE_MS);
       },
       { signal },
     );
-    gl.canvas.addEventListener("webglcontextrestored", onRestored, { signal });
+    gl.canvas.addEventListener(
+      "webglcontextrestored",
+      () => {
+        clearTimeout(this.#giveUp);
+        news.onRestored();
+      },
+      { signal },
+    );
   }
 
   paint(frame: Frame): void {
@@ -151,6 +172,7 @@ export class WebglPainter implements Painter {
   }
 
   dispose(): void {
+    clearTimeout(this.#giveUp);
     this.#end.abort();
     this.#gl.getExtension("WEBGL_lose_context")?.loseContext();
   }

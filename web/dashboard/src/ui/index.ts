@@ -9,6 +9,7 @@ export { Icon, type IconName, Mark } from "./icons";
 export { Count } from "./number";
 export { Page } from "./page";
 export { MenuItem, MenuItems, MenuLink, Popover } from "./popover";
+export { ScreenName } from "./screen";
 export { EmptyState, ErrorNote, Loading, Note, saysOf, Skeleton } from "./state";
 export { type Column, Table } from "./table";
 export { toast, Toasts } from "./toast";

@@ -16,15 +16,28 @@ const FRESH: Freshness = {
   version: 7,
 };
 
-const scene = (answer: { pending: number; stale: boolean; complete: boolean }): Scene => ({ answer }) as Scene;
+const HOUR = 3_600_000;
+const TEN = Date.parse("2026-11-21T10:00:00.000Z");
+const PAST = { from: TEN - 5 * HOUR, to: TEN };
+const RUNNING = { from: TEN - 5 * HOUR, to: TEN + HOUR };
+
+const scene = (answer: { pending: number; stale: boolean; complete: boolean }, range = PAST): Scene =>
+  ({ answer, range }) as Scene;
 
 describe("freshness", () => {
   it("says how far the maps are and what is on its way", () => {
-    expect(freshnessSaid(FRESH)).toEqual({ tone: "warn", text: "Tiled up to 10:42:10, 312 events on their way" });
+    expect(freshnessSaid(FRESH)).toEqual({ tone: "ok", text: "Tiled up to 10:42:10, 312 events on their way", moving: true });
     const one = { ...FRESH, waiting: { lander: 0, tiles: 1 } };
     expect(freshnessSaid(one)?.text).toBe("Tiled up to 10:42:10, 1 event on its way");
     const none = { ...FRESH, waiting: { lander: 0, tiles: 0 } };
-    expect(freshnessSaid(none)).toEqual({ tone: "ok", text: "Tiled up to 10:42:10, nothing on its way" });
+    expect(freshnessSaid(none)).toEqual({ tone: "ok", text: "Tiled up to 10:42:10, nothing on its way", moving: false });
+  });
+
+  it("calls it a lag only after a minute", () => {
+    expect(freshnessSaid({ ...FRESH, now: "2026-11-21T10:43:10.000Z" })?.tone).toBe("ok");
+    expect(freshnessSaid({ ...FRESH, now: "2026-11-21T10:43:11.000Z" })?.tone).toBe("warn");
+    expect(freshnessSaid({ ...FRESH, now: "2026-11-21T12:00:00.000Z", waiting: { lander: 0, tiles: 0 } })?.tone).toBe("ok");
+    expect(freshnessSaid({ ...FRESH, tiled_until: null, last_received_at: "2026-11-21T10:41:00.000Z" })?.tone).toBe("warn");
   });
 
   it("does not name a time before anything was counted", () => {
@@ -37,11 +50,21 @@ describe("freshness", () => {
 
 describe("a map that is not whole", () => {
   it("says why", () => {
-    expect(wholenessSaid(scene({ pending: 0, stale: false, complete: true }))).toBeNull();
-    expect(wholenessSaid(scene({ pending: 1, stale: false, complete: false }))).toContain("1 hour of this range waits");
-    expect(wholenessSaid(scene({ pending: 3, stale: false, complete: false }))).toContain("3 hours of this range wait ");
-    expect(wholenessSaid(scene({ pending: 0, stale: true, complete: false }))).toContain("isotherm rollup");
-    expect(wholenessSaid(scene({ pending: 0, stale: false, complete: false }))).toContain("Not everything");
+    expect(wholenessSaid(scene({ pending: 0, stale: false, complete: true }), FRESH)).toBeNull();
+    expect(wholenessSaid(scene({ pending: 1, stale: false, complete: false }), FRESH)).toContain("1 hour of this range waits");
+    expect(wholenessSaid(scene({ pending: 3, stale: false, complete: false }), FRESH)).toContain("3 hours of this range wait ");
+    expect(wholenessSaid(scene({ pending: 0, stale: true, complete: false }), FRESH)).toContain("isotherm rollup");
+    expect(wholenessSaid(scene({ pending: 0, stale: false, complete: false }), FRESH)).toContain("Not everything");
+  });
+
+  it("leaves the running hour to the freshness, unless it lags", () => {
+    const waits = (pending: number) => scene({ pending, stale: false, complete: false }, RUNNING);
+    const behind = { ...FRESH, now: "2026-11-21T10:44:00.000Z" };
+    expect(wholenessSaid(waits(1), FRESH)).toBeNull();
+    expect(wholenessSaid(waits(0), FRESH)).toBeNull();
+    expect(wholenessSaid(waits(2), FRESH)).toContain("2 hours of this range wait");
+    expect(wholenessSaid(waits(1), behind)).toContain("1 hour of this range waits");
+    expect(wholenessSaid(scene({ pending: 1, stale: true, complete: false }, RUNNING), FRESH)).toMatch(/^Events came after/);
   });
 });
 

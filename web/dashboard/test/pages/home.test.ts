@@ -77,6 +77,9 @@ describe("freshness in words", () => {
     expect(plain(words.short)).toBe("312 events on their way");
     expect(words.long).toContain("up to 10:42:10 UTC");
     expect(freshnessWords({ ...FRESH, waiting: { lander: null, tiles: 1 } }).short).toContain("its way");
+    expect(words.tone).toBe("ok");
+    const later = { ...FRESH, now: "2026-02-02T10:43:11.000Z", waiting: { lander: 300, tiles: 12 } };
+    expect(freshnessWords(later).tone).toBe("warn");
   });
 
   it("knows a client that sent nothing", () => {

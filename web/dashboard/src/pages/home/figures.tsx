@@ -5,6 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 
 import type { ClientRow, Status } from "../../api/types";
 import { bytes, duration, plural, rate } from "../../format";
+import { USUAL_LAG_MS } from "../../frame/words";
 import { Count, Dot, Skeleton } from "../../ui";
 import { useWaiting } from "./data";
 import { Pulse } from "./spark";
@@ -14,13 +15,11 @@ const PULSE = 45;
 function Figure({
   label,
   value,
-  unit,
   says,
   extra,
 }: {
   readonly label: string;
   readonly value: ComponentChildren;
-  readonly unit?: string;
   readonly says: ComponentChildren;
   readonly extra?: ComponentChildren;
 }) {
@@ -30,7 +29,6 @@ function Figure({
       <dd>
         <span class="figure-value tabular">
           {value}
-          {unit !== undefined && <span class="figure-unit"> {unit}</span>}
         </span>
         <span class="figure-says">{says}</span>
         {extra}
@@ -80,7 +78,7 @@ function Fresh({ status, clients }: { readonly status: Status; readonly clients:
       label="Maps"
       value={
         <span class="figure-state">
-          <Dot tone="warn" /> {waiting.events === null ? "Catching up" : <Count value={waiting.events} />}
+          <Dot tone={waiting.oldest > USUAL_LAG_MS ? "warn" : "ok"} pulse={waiting.oldest <= USUAL_LAG_MS} /> {waiting.events === null ? "Catching up" : <Count value={waiting.events} />}
         </span>
       }
       says={waiting.events === null ? `Events are on their way, ${oldest}` : `${waiting.events === 1 ? "event" : "events"} on their way, ${oldest}`}
@@ -104,9 +102,8 @@ export function Figures({
   return (
     <dl class="card figures">
       <Figure
-        label="Coming in now"
+        label="Events per second"
         value={rate(perSecond)}
-        unit="events/s"
         says={perSecond > 0 ? "Mean of the last ten seconds" : "Nothing in the last ten seconds"}
         extra={pulse.some((value) => value > 0) && <Pulse values={pulse} length={PULSE} />}
       />
@@ -134,7 +131,7 @@ export function Figures({
 function FiguresSkeleton() {
   return (
     <div class="card figures" aria-hidden="true">
-      {["Coming in now", "Maps", "Lake", "All events"].map((label) => (
+      {["Events per second", "Maps", "Lake", "All events"].map((label) => (
         <div key={label} class="figure">
           <span class="figure-label">{label}</span>
           <span class="figure-value">

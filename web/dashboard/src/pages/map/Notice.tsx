@@ -3,10 +3,11 @@
 import type { ComponentChildren } from "preact";
 
 import { exact } from "../../format";
+import { waitingEvents } from "../../frame/words";
 import { href } from "../../url";
 import { Button, ErrorNote } from "../../ui";
 import { kindName, kindWords } from "./Panel";
-import { type MapModel, isUnknown, offeredRange, waitingEvents } from "./model";
+import { type MapModel, isUnknown, offeredRange } from "./model";
 import { nearestWithEvents } from "./strip";
 import { type Range, contains, rangeText } from "./time";
 import type { StripModel } from "./useStrip";

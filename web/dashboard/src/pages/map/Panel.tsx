@@ -145,17 +145,17 @@ export function DisplaySection({ model }: { readonly model: MapModel }) {
   );
 }
 
-/** The ramp with true counts. */
 /** Stands for a figure: on its way, or not to be had. */
 function Absent({ model }: { readonly model: MapModel }) {
   return model.heat.error ? <span>–</span> : <Skeleton width="5ch" />;
 }
 
+/** The ramp with true counts. */
 export function Legend({ map, top, model }: { readonly map: HeatMap | null; readonly top: number; readonly model: MapModel }) {
   const { palette, scale, radius } = model.values;
   // The last label stands at the right end: what would run into it is left out.
   const marks = legendTicks(top, scale, 5).filter((mark) => mark.count === top || mark.at < 0.84);
-  const missing = model.scene && !model.heat.error ? wholenessSaid(model.scene) : null;
+  const missing = model.scene && !model.heat.error ? wholenessSaid(model.scene, model.freshness) : null;
   const hit = useMemo(() => (map ? cellsHit(map) : 0), [map]);
   const cells = map ? map.gridW * map.gridH : 0;
   return (

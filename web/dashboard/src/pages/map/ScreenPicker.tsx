@@ -7,7 +7,7 @@ import { useQuery } from "../../api/query";
 import type { ScreenRow } from "../../api/types";
 import { plural } from "../../format";
 import { shownTheme } from "../../theme";
-import { Icon, Popover, Skeleton } from "../../ui";
+import { Icon, Popover, ScreenName, Skeleton } from "../../ui";
 import { type MapValues, defaultKinds } from "./state";
 import { DAY, floorTo } from "./time";
 
@@ -28,7 +28,7 @@ export function ScreenPicker(props: ScreenPickerProps) {
       trigger={({ buttonRef, ...trigger }) => (
         <button type="button" id="screen-picker" class="screen-button" ref={buttonRef} {...trigger} title={props.screen}>
           <span class="sr-only">Screen:</span>
-          <span class="screen-name">{props.screen === "" ? "Choose a screen" : props.screen}</span>
+          <span class="screen-name">{props.screen === "" ? "Choose a screen" : <ScreenName id={props.screen} />}</span>
           <Icon name="chevronDown" size={16} />
         </button>
       )}
@@ -96,7 +96,9 @@ function ScreenList({ client, screen, now, palette, onPick, close }: ScreenPicke
           >
             <Thumbnail client={client} row={row} span={span} palette={palette} />
             <span class="screens-words">
-              <span class="screens-id">{row.screen_id}</span>
+              <span class="screens-id" title={row.screen_id}>
+                <ScreenName id={row.screen_id} />
+              </span>
               <span class="screens-facts tabular">
                 {plural(row.events, "event")}
                 {row.shape ? ` · ${row.shape.w} × ${row.shape.h}` : ""}

@@ -7,10 +7,11 @@ import { useQuery } from "../../api/query";
 import type { HeatStageHandle } from "../../heat/HeatStage";
 import { INITIAL_CAMERA } from "../../heat/camera";
 import type { Cell } from "../../heat/types";
-import { exact } from "../../format";
+import { exact, screenWords } from "../../format";
+import { waitingEvents } from "../../frame/words";
 import { href } from "../../url";
 import { shownTheme } from "../../theme";
-import { Button, CopyButton, Dot, EmptyState, ErrorNote, Page, SimulatedBadge, toast } from "../../ui";
+import { Button, CopyButton, Dot, EmptyState, ErrorNote, Page, toast } from "../../ui";
 import { BackgroundSection, useBackground, useFileDrop } from "./Background";
 import { DisplaySection, KindSection, Legend, PanelSkeleton, TopCells, kindWords, save } from "./Panel";
 import { PlaybackBar } from "./PlaybackBar";
@@ -19,7 +20,7 @@ import { Stage } from "./Stage";
 import { Strip } from "./Strip";
 import { StripBar } from "./StripBar";
 import { Glyph } from "./glyphs";
-import { type MapModel, UNKNOWN_SHAPE, useMapModel, waitingEvents } from "./model";
+import { type MapModel, UNKNOWN_SHAPE, useMapModel } from "./model";
 import { HelpDialog, type Shortcut, useShortcuts } from "./shortcuts";
 import { type When, patchOf } from "./state";
 import { isoHour, neighbour, rangeText, unitAt } from "./time";
@@ -183,7 +184,7 @@ function Header({ model, playback, stage, onHelp }: HeaderProps) {
       const range = `${kindWords(scene.kinds)}, ${rangeText(part)} UTC`;
       const simulated = freshness?.simulated ? " (simulated)" : "";
       const blob = await stage.current.exportPng({
-        title: `${scene.screen} · ${client}${simulated}`,
+        title: `${screenWords(scene.screen)} · ${client}${simulated}`,
         range,
         counts,
         theme: shownTheme.value,
@@ -203,10 +204,9 @@ function Header({ model, playback, stage, onHelp }: HeaderProps) {
         palette={values.palette}
         onPick={(picked) => model.set({ screen: picked, kind: [], at: INITIAL_CAMERA }, "push")}
       />
-      {(freshness?.simulated ?? false) && <SimulatedBadge />}
       {said && (
         <p class="map-fresh tabular" title={said.text}>
-          <Dot tone={said.tone} pulse={said.tone === "warn"} />
+          <Dot tone={said.tone} pulse={said.moving} />
           <span>{said.text}</span>
         </p>
       )}

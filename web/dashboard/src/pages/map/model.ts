@@ -188,8 +188,4 @@ export function offeredRange(error: Error | undefined): Range | null {
   return from < to ? { from, to } : null;
 }
 
-/** Events that were accepted and are in no map yet. */
-export function waitingEvents(freshness: Freshness | undefined): number {
-  return freshness ? (freshness.waiting.lander ?? 0) + freshness.waiting.tiles : 0;
-}
 

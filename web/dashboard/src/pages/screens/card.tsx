@@ -1,6 +1,6 @@
 import type { Device, ScreenRow } from "../../api/types";
 import { ago, exact, instant, kinds, ms, share } from "../../format";
-import { Count, Icon, Skeleton } from "../../ui";
+import { Count, Icon, ScreenName, Skeleton } from "../../ui";
 import { href } from "../../url";
 import { devicesOf, type Edges, type Period } from "./data";
 import { Picture } from "./picture";
@@ -73,7 +73,7 @@ export function ScreenCard({
         <span class="screen-facts">
           <span class="screen-line">
             <span class="screen-id" title={row.screen_id}>
-              {row.screen_id}
+              <ScreenName id={row.screen_id} />
             </span>
             <span class="screen-events">
               <Count value={row.events} />
