@@ -44,7 +44,8 @@ def look(connection: Connection, client_id: str, lake_format: str, read: Sequenc
     unlanded = None if read is None else _still_unlanded(connection, read)
     if unlanded is None and read is not None:
         return None
-    hours = [hour for hour in _hours(connection, client_id, lake_format) if hour.rows > 0]
+    # Fewer rows than were tiled: files left the list since then, so new rows may hide behind them.
+    hours = [hour for hour in _hours(connection, client_id, lake_format) if hour.rows != 0]
     landed = connection.execute(
         sa.select(arrivals.c.accepted, arrivals.c.last_received_at).where(arrivals.c.client_id == client_id)
     ).first()
@@ -56,7 +57,7 @@ def look(connection: Connection, client_id: str, lake_format: str, read: Sequenc
         last_received_at=max(newest, default=None),
         tiled_until=None if read is None else _until(read, unlanded or (), hours),
         lander=lander,
-        tiles=sum(hour.rows for hour in hours),
+        tiles=sum(max(hour.rows, 0) for hour in hours),
         version=_version(connection, client_id),
     )
 
@@ -87,7 +88,7 @@ def _until(read: Sequence[Unlanded], unlanded: Sequence[Unlanded], hours: Sequen
 
 
 def _hours(connection: Connection, client_id: str, lake_format: str) -> list[_Hour]:
-    """The client's changed hours, each with its rows that are in the lake and not in its maps."""
+    """The client's changed hours, each with its rows that are in the lake and not in its maps (negative: fewer)."""
     of_client = (dirty.c.client_id == client_id, dirty.c.level == Level.HOUR.value)
     listed = (
         sa.select(sa.func.coalesce(sa.func.sum(files.c.rows), 0))

@@ -27,9 +27,9 @@ from isotherm.rollup.jobs import Jobs
 from isotherm.rollup.scheduler import Scheduler
 from isotherm.serve.app import create_app
 from isotherm.serve.deps import Deps
-from isotherm.store.db import open_db, reading
+from isotherm.store.db import open_db, reading, writing
 from isotherm.store.olap import Olap
-from isotherm.store.tables import dirty
+from isotherm.store.tables import dirty, files
 
 CLIENTS = ("shop", "bank")
 
@@ -174,6 +174,25 @@ def test_a_process_without_the_lander_says_what_the_stores_know(up: Deployment) 
         assert (found["received"], found["tiled_until"]) == (4, None)
         assert found["waiting"] == {"lander": None, "tiles": 4}
         assert client.get("/v1/status").json()["intake"] is None
+
+
+def test_rows_that_left_the_lake_hide_none_that_wait(up: Deployment) -> None:
+    with api(up) as client:
+        up.send("shop", 3)
+        up.lander.step(force=True)
+        up.tile()
+        up.lander.step()
+        with writing(up.world.engine) as connection:
+            connection.execute(sa.update(files).values(state="delisted", delisted_version=1))
+        up.world.clock.advance(1_000)
+        up.send("shop", 1)
+        acknowledged = up.world.clock.now_ms()
+        up.lander.step(force=True)
+        up.world.clock.advance(1_000)
+        up.lander.step()
+        found = ask(client)
+        assert found["tiled_until"] <= iso(acknowledged)
+        assert found["waiting"] == {"lander": 0, "tiles": 0}
 
 
 def test_the_mark_of_simulated_traffic(up: Deployment) -> None:
