@@ -44,8 +44,9 @@ def _ids_ok(client_id: str, screen_id: str) -> bool:
 
 
 class Tally(Struct, frozen=True):
-    """What one record says for the ledger. `counts` is None when not even that could be read."""
+    """What the record at this offset says for the ledger. `counts` is None when not even that could be read."""
 
+    offset: int
     client_id: str
     received_at: int
     counts: Counts | None
@@ -91,12 +92,12 @@ def decode_records(records: Sequence[Stored]) -> Decoded:
         if envelope.batch is not None and envelope.batch.events:
             work.append(_Work(record, envelope, envelope.batch))
         else:
-            tallies.append(Tally(envelope.client_id, envelope.received_at, envelope.counts))
+            tallies.append(Tally(record.offset, envelope.client_id, envelope.received_at, envelope.counts))
     tables, spoilt = _build(work)
     dead += [item.record for item in spoilt]
     lost = {id(item) for item in spoilt}
     kept = [item for item in work if id(item) not in lost]
-    tallies += [Tally(w.envelope.client_id, w.envelope.received_at, w.envelope.counts) for w in kept]
+    tallies += [Tally(w.record.offset, w.envelope.client_id, w.envelope.received_at, w.envelope.counts) for w in kept]
     tallies += map(_dead_tally, dead)
     table = pa.concat_tables(tables) if tables else LAKE_SCHEMA.empty_table()
     shapes = {w.record.offset: shape for w in kept if (shape := shape_of(w.envelope, w.batch)) is not None}
@@ -134,10 +135,10 @@ def _dead_tally(record: Stored) -> Tally:
     try:
         facts = msgspec.json.decode(record.value, type=_Facts)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return Tally("", record.timestamp, None, dead=True)
+        return Tally(record.offset, "", record.timestamp, None, dead=True)
     if not client_id_ok(facts.client_id) or not 0 <= facts.received_at <= LATEST_MS:
-        return Tally("", record.timestamp, None, dead=True)
-    return Tally(facts.client_id, facts.received_at, facts.counts, dead=True)
+        return Tally(record.offset, "", record.timestamp, None, dead=True)
+    return Tally(record.offset, facts.client_id, facts.received_at, facts.counts, dead=True)
 
 
 def _imported(work: Sequence[_Work]) -> npt.NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """What the lander has read and not yet landed, per client: for whoever asks how fresh the maps are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Final
 
@@ -64,17 +64,19 @@ class Waiting:
         with self._lock:
             self._partitions[partition] = _Partition(position, position)
 
-    def taken(self, partition: int, following: int, tallies: Iterable[Tally], now_ms: int) -> None:
+    def taken(self, partition: int, following: int, tallies: Sequence[Tally], now_ms: int) -> None:
         """Records up to `following` were read; `tallies` are theirs."""
         arrived = totals(tallies)
         with self._lock:
             here = self._partitions[partition]
             here.arrived = joined(here.arrived, arrived)
-            # What is read again, after an error, was counted the first time.
-            if here.next >= self._counted.get(partition, 0):
-                self._count(sum(one.events for one in arrived.values()), now_ms // SECOND_MS)
+            # What is read again, after an error, was counted the first time; newer records may come along with it.
+            counted = self._counted.get(partition, 0)
+            again = here.next < counted
+            fresh = totals(tally for tally in tallies if tally.offset >= counted) if again else arrived
+            self._count(sum(one.events for one in fresh.values()), now_ms // SECOND_MS)
             here.next = following
-            self._counted[partition] = max(self._counted.get(partition, 0), following)
+            self._counted[partition] = max(counted, following)
 
     def caught_up(self, partition: int, at_ms: int) -> None:
         """Nothing more was on the log when it was asked at this moment."""

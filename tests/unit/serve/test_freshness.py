@@ -206,10 +206,10 @@ def test_the_mark_of_simulated_traffic(up: Deployment) -> None:
 def test_intake_counts_what_is_read_once_and_its_rate(up: Deployment) -> None:
     with api(up) as client:
         up.send("shop", 30)
-        up.send("bank", 20)
         up.fail_at = "pending"
         with pytest.raises(Stopped):
             up.lander.step(force=True)
+        up.send("bank", 20)
         up.lander.step()
         up.world.clock.advance(1_000)
         assert client.get("/v1/status").json()["intake"] == {"events": 50, "events_per_second": 5.0}
