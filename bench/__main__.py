@@ -1,4 +1,6 @@
-"""`python -m bench [ingest] [jobs] [end_to_end] [query] [memory] [size] [sdk]`: measure, and write down what was found.
+"""`python -m bench [PART ...]`: measure, and write down what was found.
+
+Parts: ingest, jobs, end_to_end, query, memory, size, sdk, first_paint.
 
 Loads go to 127.0.0.1 only. Everything lies in a temporary folder that is removed at the end; every process that is
 started is stopped by its id, also when a measurement fails.
@@ -17,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from bench import end_to_end, machine, memory, query, report, sdk, size
+from bench import end_to_end, first_paint, machine, memory, query, report, sdk, size
 from bench.ingest import measure as ingest
 from bench.jobs import measure as jobs
 from bench.sizes import FULL, QUICK, Sizes
@@ -31,6 +33,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Sizes, Path], dict[str, Any]]]] = {
     "memory": memory.run,
     "size": size.run,
     "sdk": sdk.run,
+    "first_paint": first_paint.run,
 }
 RESULTS: Final = Path(__file__).parent / "results" / "latest.json"
 TABLE: Final = Path("docs/benchmarks.md")

@@ -26,6 +26,7 @@ FOLDED: Final = {
     "memory": "Memory",
     "size": "Size of the lake",
     "sdk": "The browser SDK",
+    "first_paint": "The first paint of a map",
 }
 
 
@@ -40,6 +41,7 @@ def render(results: dict[str, Any]) -> str:
         "memory": _memory,
         "size": _size,
         "sdk": _sdk,
+        "first_paint": _first_paint,
     }
     for name, write in writers.items():
         if name in results:
@@ -97,7 +99,7 @@ def _gates(results: dict[str, Any]) -> str:
         rows.append(("memory, idle", "<= 700 MB", f"{idle} MB", idle <= 700))
     if "sdk" in results:
         sdk = results["sdk"]
-        rows.append(("browser SDK, gzip", "<= 6,144 bytes", f"{sdk['gzip_bytes']:,}", sdk["gzip_bytes"] <= 6144))
+        rows.append(("browser SDK, gzip", "<= 6,000 bytes", f"{sdk['gzip_bytes']:,}", sdk["gzip_bytes"] <= 6000))
         more = sdk["with"]["long_tasks"] - sdk["without"]["long_tasks"]
         rows.append(("tasks over 50 ms that the SDK adds, 4 x slower CPU", "0", f"{more:g}", more <= 0))
     return GATES + "".join(f"| {a} | {b} | {c} | {'met' if ok else '**missed**'} |\n" for a, b, c, ok in rows)
@@ -271,4 +273,33 @@ def _sdk(found: dict[str, Any]) -> str:
         "clicks and a turn of the wheel a second; the SDK's own start is part of it. Tasks are measured in CPU time of "
         "the main thread. The SDK takes "
         f"{more / found['seconds'] / 10:.1f} % of the slow CPU's time.\n\n" + _table(heads, rows)
+    )
+
+
+def _first_paint(found: dict[str, Any]) -> str:
+    heads = (
+        "cache",
+        "heat, best ms",
+        "heat, median ms",
+        "heat, worst ms",
+        "first words, median ms",
+        "requests",
+        "bytes",
+    )
+    rows = [
+        (
+            name,
+            one["heat_best_ms"],
+            one["heat_median_ms"],
+            one["heat_worst_ms"],
+            one["words_median_ms"],
+            one["requests"],
+            f"{one['bytes']:,}",
+        )
+        for name, one in (("empty", found["empty_cache"]), ("filled", found["filled_cache"]))
+    ]
+    return (
+        f"The map of seven days of a page with its screenshot, opened {found['rounds']} times in Chromium at 1440 x "
+        "900 with WebGL in software; milliseconds from the start of the navigation until the frame with the heat. The "
+        "browser and the program share this machine.\n\n" + _table(heads, rows)
     )

@@ -6,7 +6,6 @@ tag is put in, or a tag of an empty script, and ten seconds of moves, clicks and
 
 import gzip
 import json
-import shutil
 import statistics
 import threading
 import time
@@ -18,17 +17,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, CDPSession, Page, Response, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, Response
 
 import isotherm
+from bench.browser import chromium
 from bench.ingest.isotherm import serve
 from bench.noise import Others, quiet, wait_quiet
 from bench.sizes import Sizes
 from isotherm.errors import IsothermError
 
 SCRIPT: Final = Path(isotherm.__file__).parent / "view" / "static" / "sdk" / "isotherm.js"
-BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 SLOWDOWN: Final = 4
 NODES: Final = 10_000
 LONG_MS: Final = 50
@@ -59,7 +57,7 @@ def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
     """
     script = _script()
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
-    with serve(folder) as target, _site(script) as site, _chromium() as browser:
+    with serve(folder) as target, _site(script) as site, chromium() as browser:
         setting = Setting(browser, site, target.url, sizes.sdk_seconds)
         for _ in range(sizes.sdk_rounds):
             for name in VARIANTS:
@@ -80,19 +78,6 @@ def _script() -> bytes:
     if not SCRIPT.is_file():
         raise IsothermError("bench: the SDK is not built; run: make web")
     return SCRIPT.read_bytes()
-
-
-@contextmanager
-def _chromium() -> Generator[Browser]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        raise IsothermError(f"bench: no browser ({', '.join(BROWSERS)}); on Debian: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 @contextmanager

@@ -33,6 +33,8 @@ class Sizes:
     sdk_seconds: int
     """How long a page with the SDK is used in a round."""
     sdk_rounds: int
+    paint_visitors: int
+    paint_rounds: int
 
 
 FULL: Final = Sizes(
@@ -55,6 +57,8 @@ FULL: Final = Sizes(
     loaded_seconds=30,
     sdk_seconds=10,
     sdk_rounds=3,
+    paint_visitors=600,
+    paint_rounds=15,
 )
 
 QUICK: Final = Sizes(
@@ -77,4 +81,6 @@ QUICK: Final = Sizes(
     loaded_seconds=1,
     sdk_seconds=1,
     sdk_rounds=1,
+    paint_visitors=20,
+    paint_rounds=2,
 )
