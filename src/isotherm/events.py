@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -27,6 +27,11 @@ MAX_DEPTH: Final = 8
 
 SIMULATED_SUFFIX: Final = "-simulated"
 """Ends the ids of the clients that made-up events belong to."""
+
+Device = Literal["phone", "tablet", "desktop"]
+PHONE_BELOW: Final = 600
+TABLET_BELOW: Final = 1024
+"""CSS pixels of the viewport's width: what is not narrower than this is a desktop."""
 
 POSITIONAL: Final = frozenset({"mousemove", "click", "touch"})
 """Event types that must carry x_norm and y_norm."""

@@ -5,7 +5,7 @@ tile store holds maps of. Ids come from senders: what bounds the screens bounds 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +14,13 @@ from msgspec import Struct
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from isotherm.events import Batch, Envelope, Size
+from isotherm.events import PHONE_BELOW, TABLET_BELOW, Batch, Device, Envelope, Size
 from isotherm.store.tables import screen_shapes
 
-Device = Literal["phone", "tablet", "desktop"]
 Source = Literal["region", "document", "viewport"]
 Key = tuple[str, str, Device]
 """Client, screen and device."""
 Offsets = npt.NDArray[np.int64]
-
-PHONE_BELOW: Final = 600
-TABLET_BELOW: Final = 1024
-"""CSS pixels of the viewport's width."""
 
 
 class Shape(Struct, frozen=True):

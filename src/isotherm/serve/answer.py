@@ -36,7 +36,7 @@ def answer(
     # Each representation has its own tag: a strong one stands for the bytes on the wire.
     tag = f'"{blake2b(seed, digest_size=16).hexdigest()}-{form}{"-gzip" if packed else ""}"'
     common = {**(headers or {}), "etag": tag, "cache-control": _REVALIDATE, "vary": _VARY}
-    if _has(request, tag):
+    if has(request, tag):
         return Response(b"", status_code=304, headers=common, media_type=_media_type(form))
     if body is None:
         body = build(form)
@@ -61,6 +61,7 @@ def _media_type(form: Form) -> str:
     return ARROW if form == "arrow" else JSON
 
 
-def _has(request: AnyRequest, tag: str) -> bool:
+def has(request: AnyRequest, tag: str) -> bool:
+    """Whether the caller says that it holds the answer with this ETag."""
     held = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
     return tag in held

@@ -5,6 +5,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from isotherm.events import PHONE_BELOW, TABLET_BELOW, Device
+from isotherm.rollup.grid import CELLS, GRID_H, GRID_W
+
 Count = Annotated[int, Meta(ge=0)]
 Instant = Annotated[str, Meta(description="RFC 3339 in UTC, with milliseconds.", examples=["2026-02-02T10:00:00.000Z"])]
 
@@ -13,7 +16,7 @@ Simulated = Annotated[
     bool, Meta(description="The events were made up by `isotherm simulate`; such clients end in `-simulated`.")
 ]
 CellColumn = Annotated[
-    list[Annotated[int, Meta(ge=0, le=19_999)]],
+    list[Annotated[int, Meta(ge=0, le=CELLS - 1)]],
     Meta(description="cell_y * grid_w + cell_x of every cell that is not zero, rising."),
 ]
 CountColumn = Annotated[
@@ -24,14 +27,14 @@ CountColumn = Annotated[
 class Cell(Struct):
     """One cell of the grid with its count; cells without events are left out."""
 
-    cell_x: Annotated[int, Meta(ge=0, le=99, description="Column, 0 at the left.")]
-    cell_y: Annotated[int, Meta(ge=0, le=199, description="Row, 0 at the top.")]
+    cell_x: Annotated[int, Meta(ge=0, le=GRID_W - 1, description="Column, 0 at the left.")]
+    cell_y: Annotated[int, Meta(ge=0, le=GRID_H - 1, description="Row, 0 at the top.")]
     count: Annotated[int, Meta(ge=1, description="Events in the cell; never sampled or capped.")]
 
 
 class _Heatmap(Struct):
-    grid_w: Annotated[int, Meta(description="Columns of the grid.", examples=[100])]
-    grid_h: Annotated[int, Meta(description="Rows of the grid.", examples=[200])]
+    grid_w: Annotated[int, Meta(description="Columns of the grid.", examples=[GRID_W])]
+    grid_h: Annotated[int, Meta(description="Rows of the grid.", examples=[GRID_H])]
 
 
 class HeatmapAnswer(_Heatmap):
@@ -109,8 +112,8 @@ class Shape(Struct):
     """How large a screen is, as the newest batch of a class of devices says; CSS pixels."""
 
     device: Annotated[
-        Literal["phone", "tablet", "desktop"],
-        Meta(description="By the viewport's width: below 600 a phone, below 1024 a tablet."),
+        Device,
+        Meta(description=f"By the viewport's width: below {PHONE_BELOW} a phone, below {TABLET_BELOW} a tablet."),
     ]
     w: Annotated[float, Meta(gt=0)]
     h: Annotated[float, Meta(gt=0)]

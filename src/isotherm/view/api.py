@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Meta, Struct
@@ -15,6 +15,7 @@ from isotherm import __version__
 from isotherm.errors import Problem
 from isotherm.rollup.read import plan_read, sum_maps
 from isotherm.serve import known, params
+from isotherm.serve.answer import AnyRequest, has
 from isotherm.serve.deps import Deps, InDeps
 from isotherm.store.db import reading
 from isotherm.store.tables import screen_shapes
@@ -23,7 +24,6 @@ from isotherm.view.palettes import PaletteName, Theme
 from isotherm.view.render import size_of, thumbnail
 from isotherm.view.sdk import NOT_BUILT, PATH, Sdk
 
-AnyRequest = Request[Any, Any, Any]
 InSdk = NamedDependency[Sdk | None]
 PNG: Final = "image/png"
 PLACEHOLDER: Final = "YOUR-CLIENT"
@@ -110,7 +110,7 @@ def thumbnail_png(
     identity = [__version__, client_id, screen_id, kinds, versions, size, palette, theme]
     tag = f'"{blake2b(msgspec.json.encode(identity), digest_size=16).hexdigest()}"'
     headers = {"etag": tag, "cache-control": "private, no-cache"}
-    if tag in [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]:
+    if has(request, tag):
         return Response(b"", status_code=304, headers=headers, media_type=PNG)
     counts = sum_maps(deps.olap, client_id, screen_id, kinds, "", buckets)
     if not counts.any():

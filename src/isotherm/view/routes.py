@@ -10,9 +10,10 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from isotherm.config import Settings
+from isotherm.serve.answer import AnyRequest
 from isotherm.serve.more import OPEN, More
 from isotherm.view.address import collector_url
-from isotherm.view.api import DESCRIBED, AnyRequest, InSdk, sdk_facts, thumbnail_png
+from isotherm.view.api import DESCRIBED, InSdk, sdk_facts, thumbnail_png
 from isotherm.view.dashboard import Dashboard
 from isotherm.view.files import Reply
 from isotherm.view.sdk import PATH, VERSIONED, Sdk, load_sdk, sdk_reply

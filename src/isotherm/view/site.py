@@ -7,10 +7,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from isotherm.config import Settings
+from isotherm.view.demo import CLIENT, SITE
 from isotherm.view.files import NOSNIFF, REVALIDATE, Ask, File, Reply, load, plain
 
-CLIENT: Final = "demo"
-FOLDER: Final = Path(__file__).parent / "demo" / "site"
 PLACEHOLDER: Final = b"__COLLECTOR_URL__"
 _DAY: Final = "public, max-age=86400"
 _HEADERS: Final = {**NOSNIFF, "referrer-policy": "same-origin", "cross-origin-resource-policy": "same-origin"}
@@ -50,7 +49,7 @@ def may_send(settings: Settings) -> bool:
     return not settings.clients or CLIENT in settings.clients
 
 
-def load_site(settings: Settings, folder: Path = FOLDER) -> Site:
+def load_site(settings: Settings, folder: Path = SITE) -> Site:
     """The demo site as it is in the package."""
 
     def headers(name: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from isotherm.errors import Problem
 from isotherm.serve import known, params
-from isotherm.serve.answer import AnyRequest
+from isotherm.serve.answer import AnyRequest, has
 from isotherm.serve.deps import Deps, InDeps
 from isotherm.serve.picture import MAX_BYTES, MEDIA_TYPES, STORED_AS, Picture, prepare
 from isotherm.store.db import reading, writing
@@ -86,7 +86,7 @@ def _answer(request: AnyRequest, deps: Deps, client_id: str, screen_id: str) -> 
             raise Problem(404, f"screen {screen_id!r} of client {client_id!r} has no background; PUT one here")
         tag = f'"{version}"'
         headers = {"etag": tag, "cache-control": "private, no-cache"}
-        if tag in [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]:
+        if has(request, tag):
             return Response(b"", status_code=304, headers=headers, media_type=STORED_AS)
         media_type, content = connection.execute(
             sa.select(backgrounds.c.media_type, backgrounds.c.content).where(here)
