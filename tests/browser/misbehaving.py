@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import json
+import select
 import socket
 import threading
 import time
@@ -21,7 +22,7 @@ class Attempt:
     """One POST /events/batch: when it came (monotonic seconds), what was in it, and what became of it.
 
     `answer` is the real collector's (status, JSON), None when it never saw the body; `told` is the status the
-    browser got, None when it got none.
+    browser got, None when it got none. `hung_up`: the browser did not wait for an answer that was held back.
     """
 
     at: float
@@ -31,6 +32,7 @@ class Attempt:
     body: dict[str, Any]
     answer: tuple[int, dict[str, Any]] | None = None
     told: int | None = None
+    hung_up: bool = False
 
     @property
     def batch_id(self) -> str:
@@ -57,6 +59,10 @@ class Hang:
     """Take the body and say nothing until the door is closed or told otherwise."""
 
 
+class Hold:
+    """Let it through when told otherwise, and not before."""
+
+
 class Cut:
     """Close the connection without an answer; the collector does not see the body."""
 
@@ -65,7 +71,7 @@ class TearAnswer:
     """Let the body through and cut the connection instead of giving back the answer."""
 
 
-Behaviour = Pass | Hang | Cut | TearAnswer | Refuse
+Behaviour = Pass | Hang | Hold | Cut | TearAnswer | Refuse
 
 
 @dataclass
@@ -151,7 +157,11 @@ class MisbehavingCollector:
                 handler.connection.shutdown(socket.SHUT_RDWR)
             case Cut():
                 handler.connection.shutdown(socket.SHUT_RDWR)
-            case Pass() | TearAnswer():
+            case Pass() | TearAnswer() | Hold():
+                if isinstance(behaviour, Hold):
+                    released.wait()
+                    readable, _, _ = select.select([handler.connection], [], [], 0)
+                    attempt.hung_up = bool(readable)
                 status, answer_headers, text = self.ask_real("POST", handler.path, headers, raw)
                 attempt.answer = status, json.loads(text)
                 if isinstance(behaviour, TearAnswer):

@@ -255,26 +255,6 @@ def test_what_a_dropped_batch_had_to_tell_is_told_by_the_next(
     assert collector.totals().dropped == {"refused": 9}
 
 
-def test_a_batch_that_is_too_large_is_split(
-    open_window: OpenWindow, site: Site, collector: MisbehavingCollector
-) -> None:
-    page = open_window(expected=["413"]).open(publish(site, collector))
-    flush(page)
-    collector.behave(lambda attempt: Refuse(413) if len(attempt.events) > 30 else Pass())
-    make(page, 0, 100)
-    arrive(collector, lambda: len(made(collector)) == 100, page, "all parts counted")
-    assert made(collector) == list(range(100))
-    collector.behave(Refuse(413))
-    make(page, 100, 3)
-    flush(page)
-    empty(page)
-    collector.behave(Pass())
-    make(page, 103, 1)
-    flush(page)
-    arrive(collector, lambda: 103 in made(collector), page, "the next one")
-    assert collector.totals().dropped == {"too_large": 3}
-
-
 def test_a_full_queue_drops_its_oldest_and_counts_them(
     open_window: OpenWindow, site: Site, collector: MisbehavingCollector
 ) -> None:

@@ -19,8 +19,6 @@ COUNT = """(() => {
 })();"""
 WISHES = {
     "do not track": "Object.defineProperty(Navigator.prototype, 'doNotTrack', {get: () => '1'});",
-    "do not track, old": "Object.defineProperty(Navigator.prototype, 'doNotTrack', {value: undefined});"
-    "window.doNotTrack = '1';",
     "global privacy control": "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', {get: () => true});",
     "opted out": "if (location.protocol === 'http:') localStorage.setItem('isotherm.optout', '1');",
 }

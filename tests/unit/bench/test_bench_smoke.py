@@ -94,7 +94,7 @@ def test_memory_is_seen(tmp_path: Path) -> None:
 @pytest.mark.xdist_group("browser")
 def test_the_sdk_is_weighed_and_timed(tmp_path: Path) -> None:
     found = quick("sdk", tmp_path / "results.json")
-    assert 1000 < found["gzip_bytes"] <= 6144
+    assert 1000 < found["gzip_bytes"] <= 6000
     assert found["with"]["events"] > 0
     assert found["without"]["events"] == 0
     assert found["with"]["main_thread_ms"] > 0

@@ -5,6 +5,8 @@ import { forgetSession, queueName, run, type Running } from './run';
 import { safe } from './safe';
 
 let options: Options | undefined;
+/** Between `init` and `stop`; a page that is still prepared does not run yet. */
+let wanted = false;
 let running: Running | undefined;
 
 function end(): void {
@@ -15,7 +17,7 @@ function end(): void {
 }
 
 const start = safe(() => {
-  if (running || !options?.client || !options.endpoint) return;
+  if (running || !wanted || !options?.client || !options.endpoint) return;
   if (refused()) end();
   else running = run(options, end);
 });
@@ -23,6 +25,7 @@ const start = safe(() => {
 export const init = safe((given: Options): void => {
   if (running) return;
   options = given;
+  wanted = true;
   // A page that is prepared in the background has no visitor yet.
   if ((document as { prerendering?: boolean }).prerendering) {
     document.addEventListener('prerenderingchange', start, { once: true });
@@ -31,7 +34,7 @@ export const init = safe((given: Options): void => {
 
 export const track = safe((name: string, attrs?: object): void => running?.track(name, attrs));
 
-export const flush = (): Promise<void> => running?.flush() ?? Promise.resolve();
+export const flush = async (): Promise<void> => running?.flush();
 
 export const optOut = safe((out: boolean | void = true): void => {
   remember(!!out);
@@ -40,6 +43,7 @@ export const optOut = safe((out: boolean | void = true): void => {
 });
 
 export const stop = safe((): void => {
+  wanted = false;
   running?.stop();
   running = undefined;
 });

@@ -11,7 +11,7 @@ export function delayAfter(failures: number, askedMs: number, random = Math.rand
 }
 
 /** Milliseconds of a Retry-After header (seconds or a date); 0 when it says nothing. */
-export function retryAfterMs(header: string | null, now: number): number {
+export function retryAfterMs(header: string | null, now = Date.now()): number {
   const seconds = Number(header);
   return Math.max(0, (header && Number.isNaN(seconds) ? Date.parse(header) - now : seconds * 1000) || 0);
 }

@@ -22,10 +22,6 @@ export const MOST_EVENTS = 200;
 /** What fits into a request that outlives its page. */
 export const MOST_BODY_BYTES = 60_000;
 
-export function row(body: string, events: number, id: string): Row {
-  return { key: [Date.now(), id, bytesOf(body), events], body };
-}
-
 /**
  * Batches of these events in their order: one view and one set of sizes each, at most 200 events and (unless a single
  * event is larger) 60,000 bytes. `common` are the fields of all batches.
@@ -37,8 +33,8 @@ export function batches(ready: Ready[], common: object): Row[] {
     const id = uuid();
     const sequence = { view: view.id, batch: view.batches++, first_event: view.events };
     const about = JSON.stringify({ ...common, screen_id: view.screen, batch_id: id, url: view.url, sequence });
-    const head = `${about.slice(0, -1)},${sizes},"events":[`;
-    let bytes = bytesOf(head) + 2;
+    const head = `${about.slice(0, -1)},${sizes}`;
+    let bytes = bytesOf(head) + 14;
     for (; end < ready.length && end - start < MOST_EVENTS; end++) {
       const next = ready[end]!;
       bytes += bytesOf(next.text) + 1;
@@ -46,22 +42,8 @@ export function batches(ready: Ready[], common: object): Row[] {
     }
     const texts = ready.slice(start, end).map((event) => event.text);
     view.events += texts.length;
-    made.push(row(`${head}${texts.join()}]}`, texts.length, id));
+    const body = `${head},"events":[${texts.join()}]}`;
+    made.push({ key: [Date.now(), id, bytesOf(body), texts.length], body });
   }
   return made;
-}
-
-/** Two batches with half the events each, under ids of their own and the number of the whole; none for one event. */
-export function halves(whole: Row): Row[] {
-  const batch = JSON.parse(whole.body) as { sequence: { first_event: number }; events: unknown[] };
-  const middle = batch.events.length >> 1;
-  if (!middle) return [];
-  return [0, middle].map((from) => {
-    const events = batch.events.slice(from, from ? undefined : middle);
-    const sequence = { ...batch.sequence, first_event: batch.sequence.first_event + from };
-    const id = uuid();
-    const part = row(JSON.stringify({ ...batch, batch_id: id, sequence, events }), events.length, id);
-    part.key[0] = whole.key[0];
-    return part;
-  });
 }

@@ -17,62 +17,60 @@ export interface Note {
 
 export const MOVE_MS = 50;
 export const SCROLL_MS = 200;
-/** How soon a pointer that does not move any more is noticed. */
-const REST_MS = 200;
 
-/** Moves: at most one per 50 ms, and in any case the place where the pointer came to rest. */
-export function createMoves(record: (note: Note) => void) {
-  let last: Note | undefined;
-  let resting: Note | undefined;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-
-  function settle(): void {
-    if (resting) record((last = resting));
-    resting = undefined;
-  }
-  function watch(): void {
-    timer = undefined;
-    if (!resting) return;
-    if (Date.now() - resting.time >= MOVE_MS) settle();
-    else timer = setTimeout(watch, REST_MS);
-  }
-  return {
-    move(note: Note): void {
-      const before = resting ?? last;
-      // Browsers repeat a move when the page changes under a still pointer.
-      if (before && before.x === note.x && before.y === note.y) return;
-      // It had come to rest there, if only for a moment.
-      if (resting && note.time - resting.time >= MOVE_MS) settle();
-      if (last && Math.abs(note.time - last.time) < MOVE_MS) {
-        resting = note;
-        timer ??= setTimeout(watch, REST_MS);
-      } else {
-        resting = undefined;
-        record((last = note));
-      }
-    },
-    settle,
-  };
-}
-
-const note = (type: string, at: MouseEvent | Touch): Note => ({
+const note = (type: string, at: MouseEvent | Touch, time = Date.now()): Note => ({
   type,
-  time: Date.now(),
+  time,
   x: at.pageX,
   y: at.pageY,
   scrolled: at.pageY - at.clientY,
   target: at.target instanceof Element ? at.target : undefined,
 });
 
-/** Listens to the page. Returns a function that records a resting pointer. */
-export function capture(record: (note: Note) => void, listen: Listen): () => void {
-  const moves = createMoves(record);
+/**
+ * Moves: at most one per 50 ms, and in any case the place where the pointer came to rest. Most are only remembered:
+ * `remembered` is called for each of them, as somebody must call `rested` within a second then.
+ */
+export function createMoves(record: (note: Note) => void, remembered: () => void) {
+  let last: Note | undefined;
+  let resting: MouseEvent | undefined;
+  let since = 0;
+
+  function settle(): void {
+    if (!resting) return;
+    const now = note('mousemove', resting, since);
+    resting = undefined;
+    // Browsers repeat a move when the page changes under a still pointer.
+    if (last?.x !== now.x || last?.y !== now.y) record((last = now));
+  }
+  return {
+    move(event: MouseEvent): void {
+      const now = Date.now();
+      // It had come to rest there, if only for a moment.
+      if (now - since >= MOVE_MS) settle();
+      resting = event;
+      since = now;
+      if (last && Math.abs(now - last.time) < MOVE_MS) remembered();
+      else settle();
+    },
+    /** Record where the pointer rests; what may be on its way is remembered on. */
+    rested(): void {
+      if (Date.now() - since >= MOVE_MS) settle();
+      else if (resting) remembered();
+    },
+    settle,
+  };
+}
+
+/** Listens to the page. */
+export function capture(record: (note: Note) => void, remembered: () => void, listen: Listen) {
+  const moves = createMoves(record, remembered);
   let forwarded: Element | null = null;
   let scrolling: ReturnType<typeof setTimeout> | undefined;
 
   // pointermove, not mousemove: after a tap, browsers make up a mouse move.
   listen<PointerEvent>(window, 'pointermove', (event) => {
-    if (event.pointerType !== 'touch') moves.move(note('mousemove', event));
+    if (event.pointerType !== 'touch') moves.move(event);
   });
   listen<TouchEvent>(window, 'touchstart', (event) => {
     for (const touch of event.changedTouches) record(note('touch', touch));
@@ -101,5 +99,5 @@ export function capture(record: (note: Note) => void, listen: Listen): () => voi
       }, SCROLL_MS);
     }
   });
-  return moves.settle;
+  return moves;
 }

@@ -7,9 +7,8 @@ let outHere: boolean | undefined;
 /** Whether nothing may be sent or stored: Do Not Track, Global Privacy Control, or the visitor's own word. */
 export function refused(): boolean {
   const asked = navigator as Navigator & { globalPrivacyControl?: boolean };
-  const dnt = navigator.doNotTrack ?? (window as { doNotTrack?: string }).doNotTrack;
   const stored = safe(() => localStorage.getItem(OPT_OUT))();
-  return dnt === '1' || !!asked.globalPrivacyControl || !!stored || !!outHere;
+  return asked.doNotTrack === '1' || !!asked.globalPrivacyControl || !!stored || !!outHere;
 }
 
 /** Remember the visitor's word; where storage is blocked, for this page only. */

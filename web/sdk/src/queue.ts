@@ -77,7 +77,16 @@ async function open(name: string): Promise<IDBDatabase | undefined> {
       request.result.createObjectStore('batches', { keyPath: 'key' });
       request.result.createObjectStore('losses', { autoIncrement: true });
     };
-    return await Promise.race([ask<IDBDatabase>(request), new Promise<undefined>((mute) => setTimeout(mute, OPEN_MS))]);
+    return await Promise.race([
+      ask<IDBDatabase>(request),
+      new Promise<undefined>((resolve) => {
+        setTimeout(() => {
+          // Too late from now on: left open, it would keep others from deleting it.
+          request.onsuccess = () => request.result.close();
+          resolve(undefined);
+        }, OPEN_MS);
+      }),
+    ]);
   } catch {
     return undefined;
   }
@@ -104,6 +113,8 @@ export function createQueue(name: string) {
   let db: IDBDatabase | undefined;
   const hurried = new WeakSet<Row>();
   let pageLosses: Drops = {};
+  /** Whether losses may be stored that nobody told yet: those of former pages, and our own. Other tabs tell theirs. */
+  let untold = true;
 
   const begin = (): IDBTransaction => db!.transaction(NAMES, 'readwrite');
 
@@ -133,16 +144,15 @@ export function createQueue(name: string) {
   }
 
   // The first work waits for the database; one at a time: in memory nothing else keeps two transactions apart.
-  let last = open(name).then((opened): unknown => {
+  let last: Promise<unknown> = open(name).then((opened): unknown => {
     db = opened;
     if (opened) opened.onversionchange = () => opened.close();
     // What came before it was open (the page was hidden early).
-    return Promise.all(
-      memory.map(async (store, which) => {
-        for (const value of await ask<object[]>(store.getAll())) add(which, value);
-        if (opened) store.clear();
-      }),
-    );
+    memory.forEach((store, which) => {
+      for (const value of store.getAll() as object[]) add(which, value);
+      if (opened) store.clear();
+    });
+    return opened;
   });
   const run = <T>(work: Work<T>): Promise<T> => {
     const result = last.then(() => attempt(work));
@@ -152,6 +162,7 @@ export function createQueue(name: string) {
 
   /** Hand a value over before returning. Never over one that is there: it may carry losses that this one does not. */
   function add(which: number, value: object): void {
+    untold = true;
     try {
       const tx = begin();
       tx.objectStore(NAMES[which]!).add(value);
@@ -159,6 +170,11 @@ export function createQueue(name: string) {
     } catch {
       memory[which]!.add(value);
     }
+  }
+
+  function keepLoss(losses: Store, lost: Drops): void {
+    untold = true;
+    losses.add(lost);
   }
 
   function takeLosses(): Drops {
@@ -179,22 +195,23 @@ export function createQueue(name: string) {
       return run(async (batches, losses) => {
         if (hurried.has(row)) {
           // `putNow` was faster, and it may have been sent since: what it would tell now could get lost.
-          losses.add(own);
+          keepLoss(losses, own);
           return;
         }
         const lost = { ...own };
         const keys = await ask<Key[]>(batches.getAllKeys());
-        for (const told of await ask<Drops[]>(losses.getAll())) merge(lost, told);
-        let bytes = keys.reduce((sum, key) => sum + key[2], row.key[2]);
-        let left = keys.length;
-        // The very oldest is spared: it may be on its way, and would be counted twice.
-        for (const key of keys.slice(1)) {
-          if (left < MOST_BATCHES && bytes <= MOST_BYTES) break;
-          merge(lost, await drop(batches, key, 'queue_full'));
-          bytes -= key[2];
-          left--;
+        if (untold) {
+          for (const told of await ask<Drops[]>(losses.getAll())) merge(lost, told);
+          losses.clear();
+          untold = false;
         }
-        losses.clear();
+        let bytes = keys.reduce((sum, key) => sum + key[2], row.key[2]);
+        // The very oldest is spared: it may be on its way, and would be counted twice.
+        while (keys.length > 1 && (keys.length >= MOST_BATCHES || bytes > MOST_BYTES)) {
+          const [key] = keys.splice(1, 1);
+          merge(lost, await drop(batches, key!, 'queue_full'));
+          bytes -= key![2];
+        }
         batches.put(Object.keys(lost).length ? { ...row, lost } : row);
       });
     },
@@ -209,13 +226,14 @@ export function createQueue(name: string) {
       if (Object.keys(own).length) add(1, own);
     },
 
-    /** The oldest batch that is not in `busy`; those that are too old are dropped on the way. */
-    next: (busy: Set<string>): Promise<Row | undefined> =>
+    /** Take `done` out; the oldest batch that is not in `busy`. Those that are too old are dropped on the way. */
+    next: (busy: Set<string>, done?: Key): Promise<Row | undefined> =>
       run(async (batches, losses) => {
+        if (done) batches.delete(done);
         for (const key of await ask<Key[]>(batches.getAllKeys())) {
           if (busy.has(key[1])) continue;
           if (Math.abs(Date.now() - key[0]) <= MOST_AGE_MS) return ask(batches.get(key));
-          losses.add(await drop(batches, key, 'too_old'));
+          keepLoss(losses, await drop(batches, key, 'too_old'));
         }
         return undefined;
       }),
@@ -231,16 +249,7 @@ export function createQueue(name: string) {
 
     /** Drop one and count its events under the reason; nothing when another tab did. */
     drop: (key: Key, reason: string) =>
-      run(async (batches, losses) => void losses.add(await drop(batches, key, reason))),
-
-    /** Put these in its place; the first takes over what it had to tell. Nothing when another tab did. */
-    replace: (row: Row, parts: Row[]) =>
-      run(async (batches) => {
-        if (!(await ask(batches.get(row.key)))) return;
-        batches.delete(row.key);
-        if (row.lost) parts[0]!.lost = row.lost;
-        for (const part of parts) batches.put(part);
-      }),
+      run(async (batches, losses) => keepLoss(losses, await drop(batches, key, reason))),
 
     close: () => run(async () => db?.close()),
   };

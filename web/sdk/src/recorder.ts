@@ -11,7 +11,10 @@ interface Raw extends Note {
 }
 
 const IDLE_MS = 100;
-const PAUSE_MS = 250;
+
+/** Do it when the browser has nothing better to do, but soon. */
+export const whenIdle = (work: () => void): unknown =>
+  (window as Partial<Window>).requestIdleCallback?.(work, { timeout: IDLE_MS }) ?? setTimeout(work);
 
 /** The share of a length that an offset is, if it lies inside. */
 const share = (offset: number, size: number): number | undefined =>
@@ -26,7 +29,6 @@ export function createRecorder(regionSelector: string | undefined, lose: (reason
   let ready: Ready[] = [];
   let sizes: Sizes | undefined;
   let region: Element | null | undefined;
-  let waits = false;
 
   const observer = new ResizeObserver(safe(look));
   signal.addEventListener('abort', () => observer.disconnect());
@@ -65,18 +67,22 @@ export function createRecorder(regionSelector: string | undefined, lose: (reason
       if (!box) return;
       // What is not on the region is no event of this screen.
       const part = regionSelector ? share : fraction;
-      event['x_norm'] = part(x - box.x, box.w);
-      event['y_norm'] = part(y - box.y, box.h);
-      if (event['x_norm'] === undefined || event['y_norm'] === undefined) return;
-      event['x_px'] = Math.round(x);
-      event['y_px'] = Math.round(y);
-      event['scroll_y'] = Math.round(raw.scrolled!);
-      const element = meant(target);
-      const around = place(element);
-      event['anchor'] = raw.anchor ?? (target.isConnected ? anchorOf(element) : undefined);
-      if (around) {
-        const ax = share(x - around.x, around.w);
-        const ay = share(y - around.y, around.h);
+      const x_norm = part(x - box.x, box.w);
+      const y_norm = part(y - box.y, box.h);
+      if (x_norm === undefined || y_norm === undefined) return;
+      Object.assign(event, {
+        x_norm,
+        y_norm,
+        x_px: Math.round(x),
+        y_px: Math.round(y),
+        scroll_y: Math.round(raw.scrolled!),
+      });
+      if (type !== 'mousemove') {
+        const element = meant(target);
+        const around = place(element);
+        event['anchor'] = raw.anchor ?? (target.isConnected ? anchorOf(element) : undefined);
+        const ax = around && share(x - around.x, around.w);
+        const ay = around && share(y - around.y, around.h);
         if (ax !== undefined && ay !== undefined) Object.assign(event, { ax, ay });
       }
     } else if (attrs) event['attrs'] = attrs;
@@ -85,7 +91,6 @@ export function createRecorder(regionSelector: string | undefined, lose: (reason
 
   /** Turn all notes into events. Leaving, nothing is measured any more. */
   function process(leaving?: boolean): void {
-    waits = false;
     const taken = raws;
     raws = [];
     if (!taken.length || signal.aborted) return;
@@ -94,20 +99,13 @@ export function createRecorder(regionSelector: string | undefined, lose: (reason
   }
 
   const work = safe(() => process());
-  /** Process when the browser has nothing better to do. */
-  const soon = (): unknown =>
-    (window as Partial<Window>).requestIdleCallback?.(work, { timeout: IDLE_MS }) ?? setTimeout(work);
 
   return {
     /** Keep a note of this view; how many events wait now. */
     add(note: Note, view: View): number {
-      raws.push({ ...note, view, sizes });
+      raws.push(Object.assign(note, { view, sizes }));
       // A click (it has its anchor already) may change what it hit, and scrolling may go on: measured soon.
-      if (note.anchor || note.type === 'scroll') soon();
-      else if (!waits) {
-        waits = true;
-        setTimeout(soon, PAUSE_MS);
-      }
+      if (note.anchor || note.type === 'scroll') whenIdle(work);
       return raws.length + ready.length;
     },
     /** All events so far. */

@@ -2,13 +2,13 @@ import type { Options } from '../isotherm';
 import { batches, type View } from './batch';
 import { capture, type Note } from './capture';
 import { uuid } from './ids';
-import { OPT_OUT } from './privacy';
+import { OPT_OUT, refused } from './privacy';
 import { createQueue, type Row } from './queue';
-import { createRecorder } from './recorder';
+import { createRecorder, whenIdle } from './recorder';
 import { listenUntil } from './listen';
 import { onRoute } from './route';
 import { safe } from './safe';
-import { hashRoute, screenId } from './screen';
+import { hashRoute, screenId, template } from './screen';
 import { createSender } from './sender';
 import { createPost } from './transport';
 
@@ -30,8 +30,9 @@ function sessionId(): string {
   const fresh = uuid();
   return (
     safe(() => {
-      const known = sessionStorage.getItem(SESSION);
-      if (!known) sessionStorage.setItem(SESSION, fresh);
+      // A tab that was duplicated goes on with the session of the first.
+      const known = sessionStorage.getItem(SESSION) ?? fresh;
+      sessionStorage.setItem(SESSION, known);
       return known;
     })() ?? fresh
   );
@@ -41,8 +42,8 @@ export function forgetSession(): void {
   safe(() => sessionStorage.removeItem(SESSION))();
 }
 
-/** Everything of one `init`, until it is stopped. */
-export function run(options: Options, refused: () => void) {
+/** Everything of one `init`, until it is stopped; calls `end` when the visitor refuses. */
+export function run(options: Options, end: () => void) {
   const controller = new AbortController();
   const { signal } = controller;
   const listen = listenUntil(signal);
@@ -65,15 +66,25 @@ export function run(options: Options, refused: () => void) {
   };
 
   function record(note: Note): void {
-    const waiting = recorder.add(note, view);
-    // Not here: this runs in the page's listeners.
-    if (waiting === MOST_WAITING) {
-      clearTimeout(timer);
-      timer = setTimeout(flush);
-    } else timer ??= setTimeout(flush, FLUSH_MS);
+    // Not at once: this runs in the page's listeners.
+    if (recorder.add(note, view) === MOST_WAITING) whenIdle(flush);
+    else later();
   }
+  const later = (): void => {
+    timer ??= setTimeout(() => whenIdle(flush), FLUSH_MS);
+  };
+  const { rested, settle } = capture(record, later, listen);
 
-  const settle = capture(record, listen);
+  /** All that was recorded, for the queue. */
+  function gather(leaving?: boolean): Row[] {
+    clearTimeout(timer);
+    timer = undefined;
+    if (leaving) settle();
+    else rested();
+    if (!refused()) return batches(recorder.take(leaving), common);
+    end();
+    return [];
+  }
 
   /** Begin a page view where the route changed (or must count as changed), and new numbers where the layout did. */
   function arrive(again?: boolean): void {
@@ -85,15 +96,13 @@ export function run(options: Options, refused: () => void) {
     if (!fresh && screen === view.screen) return;
     settle();
     route = here;
-    view = { id: uuid(), screen, url: (location.origin + location.pathname).slice(0, 2048), batches: 0, events: 0 };
+    view = { id: uuid(), screen, url: (location.origin + template(location.pathname)).slice(0, 2048), batches: 0, events: 0 };
     if (fresh) record({ type: 'pageview', time: Date.now() });
   }
 
   async function flush(): Promise<void> {
-    clearTimeout(timer);
-    timer = undefined;
     try {
-      const rows = batches(recorder.take(), common);
+      const rows = gather();
       for (const row of rows) underWay.add(row);
       await Promise.all(rows.map((row) => queue.put(row).finally(() => underWay.delete(row))));
       await sender.kick();
@@ -104,10 +113,7 @@ export function run(options: Options, refused: () => void) {
 
   /** The page may be gone in a moment: everything is handed over before this returns. */
   function leave(): void {
-    clearTimeout(timer);
-    timer = undefined;
-    settle();
-    const rows = batches(recorder.take(true), common);
+    const rows = gather(true);
     sender.leave(rows);
     queue.putNow([...underWay, ...rows]);
   }
@@ -116,7 +122,7 @@ export function run(options: Options, refused: () => void) {
   listen(window, 'pagehide', leave);
   listen(window, 'pageshow', (event: PageTransitionEvent) => event.persisted && arrive(true));
   listen(window, 'online', sender.wake);
-  listen(window, 'storage', (event: StorageEvent) => event.key === OPT_OUT && event.newValue && refused());
+  listen(window, 'storage', (event: StorageEvent) => event.key === OPT_OUT && refused() && end());
   for (const { wide } of layouts) listen(wide, 'change', () => arrive());
   onRoute(
     safe(() => arrive()),
@@ -136,8 +142,7 @@ export function run(options: Options, refused: () => void) {
     /** End it; what was recorded goes to the queue, or nowhere. */
     stop(forget?: boolean): void {
       settle();
-      const rows = forget ? [] : batches(recorder.take(), common);
-      clearTimeout(timer);
+      const rows = forget ? [] : gather();
       controller.abort();
       sender.stop();
       if (!forget) queue.putNow([...underWay, ...rows]);

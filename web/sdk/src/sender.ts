@@ -1,6 +1,6 @@
 import { delayAfter } from './backoff';
-import { halves, MOST_BODY_BYTES } from './batch';
-import type { Queue, Row } from './queue';
+import { MOST_BODY_BYTES } from './batch';
+import type { Key, Queue, Row } from './queue';
 import type { Post } from './transport';
 
 /**
@@ -19,15 +19,14 @@ export function createSender(queue: Queue, post: Post, name: string) {
 
   const ready = (): boolean => !stopped && performance.now() >= waitUntil;
 
-  async function settle(row: Row, leaving?: boolean): Promise<void> {
+  /** Send it and do what the answer asks for; its key when it was acknowledged. */
+  async function settle(row: Row, leaving?: boolean): Promise<Key | undefined> {
     const [status, retryMs] = await post(row, leaving);
     if (status === 202) {
       failures = 0;
-      await queue.remove(row.key);
-    } else if (status === 413) {
-      const parts = halves(row);
-      await (parts.length ? queue.replace(row, parts) : queue.drop(row.key, 'too_large'));
-    } else if (status >= 400 && status < 500 && status !== 429 && status !== 408) {
+      return row.key;
+    }
+    if (status >= 400 && status < 500 && status !== 429 && status !== 408) {
       await queue.drop(row.key, 'refused');
     } else {
       if (!status) await queue.doubt(row);
@@ -37,13 +36,30 @@ export function createSender(queue: Queue, post: Post, name: string) {
       clearTimeout(timer);
       if (!stopped) timer = setTimeout(kick, wait + 1);
     }
+    return undefined;
+  }
+
+  async function settleLeaving(row: Row): Promise<void> {
+    busy.add(row.key[1]);
+    try {
+      const done = await settle(row, true);
+      if (done) await queue.remove(done);
+    } catch {
+      // Nothing of ours may reach the page.
+    }
+    busy.delete(row.key[1]);
   }
 
   async function drain(): Promise<void> {
     try {
       again = false;
-      let row: Row | undefined;
-      while (ready() && (row = await queue.next(busy))) await settle(row);
+      let done: Key | undefined;
+      while (ready() || done) {
+        const row = await queue.next(busy, done);
+        done = undefined;
+        if (row && ready()) done = await settle(row);
+        else break;
+      }
     } catch {
       // Nothing of ours may reach the page.
     }
@@ -61,10 +77,9 @@ export function createSender(queue: Queue, post: Post, name: string) {
   }
 
   /** Send what there is, if it is time; resolves when that was tried. */
-  function kick(): Promise<void> {
+  async function kick(): Promise<void> {
     again = true;
-    if (!ready()) return Promise.resolve();
-    return (running ??= sendAll());
+    if (ready()) await (running ??= sendAll());
   }
 
   return {
@@ -80,9 +95,8 @@ export function createSender(queue: Queue, post: Post, name: string) {
       for (const row of rows) {
         bytes += row.key[2];
         if (bytes > MOST_BODY_BYTES || !ready()) return;
-        busy.add(row.key[1]);
         row.unsure = true;
-        void settle(row, true).finally(() => busy.delete(row.key[1])).catch(() => {});
+        void settleLeaving(row);
       }
     },
     stop(): void {

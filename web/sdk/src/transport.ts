@@ -9,23 +9,22 @@ export type Post = (row: Row, leaving?: boolean) => Promise<Outcome>;
 
 const PATIENCE_MS = 20_000;
 
-async function gzip(text: string): Promise<Uint8Array<ArrayBuffer> | string> {
+async function gzip(text: string): Promise<ArrayBuffer | string> {
   try {
-    const packed = new Blob([text]).stream().pipeThrough(new CompressionStream('gzip'));
-    return new Uint8Array(await new Response(packed).arrayBuffer());
+    return await new Response(new Response(text).body!.pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
   } catch {
     return text;
   }
 }
 
 /** By XMLHttpRequest: for pages whose `fetch` is not the browser's. */
-function byXhr(url: string, body: Uint8Array<ArrayBuffer> | string): Promise<Outcome> {
+function byXhr(url: string, body: ArrayBuffer | string): Promise<Outcome> {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open('POST', url);
     request.timeout = PATIENCE_MS;
     request.onloadend = () =>
-      resolve([request.status, retryAfterMs(request.getResponseHeader('retry-after'), Date.now())]);
+      resolve([request.status, retryAfterMs(request.getResponseHeader('retry-after'))]);
     request.send(body);
   });
 }
@@ -55,12 +54,12 @@ export function createPost(endpoint: string): Post {
         credentials: 'omit',
         referrerPolicy: 'origin',
         redirect: 'error',
-        // It outlives the page then.
-        keepalive: body.length <= MOST_BODY_BYTES,
+        // It outlives the page then. A page has 64 kB at a time for all of these: what failed once goes without.
+        keepalive: row.key[2] <= MOST_BODY_BYTES && (leaving || !row.unsure),
         // Browsers that cannot set a limit have their own.
         signal: AbortSignal.timeout?.(PATIENCE_MS) ?? null,
       });
-      return [answer.status, retryAfterMs(answer.headers.get('retry-after'), Date.now())];
+      return [answer.status, retryAfterMs(answer.headers.get('retry-after'))];
     } catch {
       return [0, 0];
     }

@@ -34,6 +34,24 @@ describe('the anchor', () => {
     expect(anchor('p')).toBe('main>p');
   });
 
+  test.each(['data-testid', 'name', 'aria-label'])('does not take over what looks like a person or a number: %s', (name) => {
+    for (const value of ['anna@example.org', 'Card ending 4242', 'two\nlines']) {
+      show('<main><p></p></main>');
+      find('p').setAttribute(name, value);
+      expect(anchor('p')).toBe('main>p');
+    }
+  });
+
+  test('names nothing that is masked, or inside it', () => {
+    show(
+      '<div id="list"><ul data-isotherm-mask id="friends"><li id="anna"></li><li aria-label="Bo"><b id="bo"></b></li></ul></div>',
+    );
+    expect(anchor('#friends')).toBe('#list>ul');
+    expect(anchor('#anna')).toBe('#list>ul>li:nth-of-type(1)');
+    expect(anchor('#bo')).toBe('#list>ul>li:nth-of-type(2)>b');
+    expect(find(anchor('#bo'))).toBe(find('#bo'));
+  });
+
   test('is at most 512 characters, the nearest part of the way', () => {
     show(`${'<custom-element-with-a-name>'.repeat(40)}<p></p>`);
     const found = anchor('p');

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { batches, halves, MOST_BODY_BYTES, type Ready, type View } from '../src/batch';
+import { batches, MOST_BODY_BYTES, type Ready, type View } from '../src/batch';
 import { uuid } from '../src/ids';
 
 interface Body {
@@ -62,27 +62,6 @@ test('an event that is larger than that goes alone', () => {
   const one = view('v');
   const rows = batches([ready(one, 0), ready(one, 1, undefined, 'x'.repeat(70_000)), ready(one, 2)], common);
   expect(rows.map((row) => row.key[3])).toEqual([1, 1, 1]);
-});
-
-test('halves have ids of their own, the age of the whole, and its events in order', () => {
-  const one = view('v');
-  let parts = batches(
-    Array.from({ length: 101 }, (_, n) => ready(one, n)),
-    common,
-  );
-  parts[0]!.key[0] = 12_345;
-  while (parts.some((part) => part.key[3] > 1)) {
-    parts = parts.flatMap((part) => {
-      const found = halves(part);
-      return found.length ? found : [part];
-    });
-  }
-  const bodies = parts.map((part) => parse(part.body));
-  expect(bodies.map((b) => b.events[0]!.n)).toEqual([...Array(101).keys()]);
-  expect(bodies.map((b) => b.sequence.first_event)).toEqual([...Array(101).keys()]);
-  expect(new Set(bodies.map((b) => b.batch_id)).size).toBe(101);
-  expect(new Set(parts.map((part) => part.key[0]))).toEqual(new Set([12_345]));
-  expect(halves(parts[0]!)).toEqual([]);
 });
 
 test('ids are random UUIDs', () => {

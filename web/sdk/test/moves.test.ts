@@ -2,26 +2,43 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createMoves, MOVE_MS, type Note } from '../src/capture';
 
 beforeEach(() => {
+  vi.stubGlobal('Element', Object);
   vi.useFakeTimers({ now: 1_700_000_000_000 });
 });
 afterEach(() => {
+  vi.unstubAllGlobals();
   vi.useRealTimers();
 });
 
-const note = (x: number, y = 0): Note => ({ type: 'mousemove', time: Date.now(), x, y });
+const at = (x: number, y = 0): MouseEvent => ({ pageX: x, pageY: y, clientY: y, target: null }) as unknown as MouseEvent;
+
+/** Moves as the page has them: `rested` is called within a second where that is asked for. */
+function watched(kept: Note[]) {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const moves = createMoves(
+    (one) => kept.push(one),
+    () => {
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        moves.rested();
+      }, 900);
+    },
+  );
+  return moves;
+}
 
 /** Moves the pointer with these pauses (ms) before each step; what was recorded, a second after the last. */
 function moved(pauses: number[]): { all: Note[]; kept: Note[] } {
   const all: Note[] = [];
   const kept: Note[] = [];
-  const moves = createMoves((one) => kept.push(one));
+  const moves = watched(kept);
   pauses.forEach((pause, step) => {
     vi.advanceTimersByTime(pause);
-    all.push(note(step));
-    moves.move(all.at(-1)!);
+    all.push({ type: 'mousemove', time: Date.now(), x: step });
+    moves.move(at(step));
   });
-  vi.advanceTimersByTime(1000);
-  return { all, kept };
+  vi.advanceTimersByTime(2000);
+  return { all, kept: kept.map((one) => all[one.x!]!) };
 }
 
 test('the first, one per 50 ms, and where it came to rest', () => {
@@ -48,9 +65,9 @@ test('whatever the pauses: in order, at most one per 50 ms but for rests, every 
 
 test('a repeated move to the same place is none', () => {
   const kept: Note[] = [];
-  const moves = createMoves((one) => kept.push(one));
+  const moves = watched(kept);
   for (let n = 0; n < 5; n++) {
-    moves.move(note(7, 7));
+    moves.move(at(7, 7));
     vi.advanceTimersByTime(500);
   }
   expect(kept).toHaveLength(1);
@@ -58,11 +75,11 @@ test('a repeated move to the same place is none', () => {
 
 test('settling records the resting place at once, and once', () => {
   const kept: Note[] = [];
-  const moves = createMoves((one) => kept.push(one));
-  moves.move(note(1));
-  moves.move(note(2));
+  const moves = watched(kept);
+  moves.move(at(1));
+  moves.move(at(2));
   moves.settle();
   moves.settle();
-  vi.advanceTimersByTime(1000);
+  vi.advanceTimersByTime(2000);
   expect(kept.map((one) => one.x)).toEqual([1, 2]);
 });

@@ -81,10 +81,6 @@ describe.each(['indexeddb', 'memory'])('a queue in %s', (where) => {
           await Promise.all([queue.drop(next.key, 'refused'), queue.drop(next.key, 'refused')]);
         } else if (next && dice < 0.8) {
           await queue.doubt(next);
-        } else if (next && dice < 0.85 && next.key[3] > 1) {
-          const parts = [row(1, 10, next.key[0]), row(next.key[3] - 1, 10, next.key[0])];
-          await queue.replace(next, parts);
-          await queue.replace(next, parts);
         } else if (next) {
           settle(next);
           await queue.remove(next.key);
