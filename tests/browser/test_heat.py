@@ -14,7 +14,7 @@ import pytest
 from browser.browsing import Site, Window
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 WEB = Path(__file__).parents[2] / "web"
 CSP = (
@@ -210,23 +210,46 @@ def test_a_lost_context_comes_back(stage: Callable[..., Page]) -> None:
     cells = columns(spread((100, 200)), (100, 200))
     show(page, columns=cells, shape={"w": 900, "h": 900}, background="/white.png", style=style())
     before = shot(page)
-    page.evaluate("""async () => {
+    blank = page.evaluate("""async () => {
       const canvas = document.querySelector(".heat-canvas");
       const told = (name) => new Promise((done) => canvas.addEventListener(name, done, { once: true }));
-      window.losing = canvas.getContext("webgl2").getExtension("WEBGL_lose_context");
-      const lost = told("webglcontextlost");
-      window.losing.loseContext();
+      const context = canvas.getContext("webgl2");
+      const losing = context.getExtension("WEBGL_lose_context");
+      const [lost, back] = [told("webglcontextlost"), told("webglcontextrestored")];
+      losing.loseContext();
       await lost;
-    }""")
-    assert not np.array_equal(shot(page), before)
-    page.evaluate("""async () => {
-      const canvas = document.querySelector(".heat-canvas");
-      const back = new Promise((done) => canvas.addEventListener("webglcontextrestored", done, { once: true }));
-      window.losing.restoreContext();
+      const blank = context.isContextLost();
+      // Whether it may come back is known when all who listen were told.
+      await new Promise((told) => setTimeout(told));
+      losing.restoreContext();
       await back;
+      return blank;
     }""")
+    assert blank
     painted(page)
     assert np.array_equal(shot(page), before)
+
+
+def test_the_processor_takes_over_from_a_context_that_stays_lost(stage: Callable[..., Page]) -> None:
+    page = stage()
+    cells = columns(spread((100, 200)), (100, 200))
+    show(page, columns=cells, shape={"w": 900, "h": 900}, background="/white.png", style=style())
+    before = shot(page)
+    page.evaluate("""() => {
+      window.first = document.querySelector(".heat-canvas");
+      window.first.dataset.first = "";
+      window.first.getContext("webgl2").getExtension("WEBGL_lose_context").loseContext();
+    }""")
+    expect(page.locator(".heat-canvas:not([data-first])")).to_have_count(1)
+    painted(page)
+    assert page.evaluate("document.querySelector('.heat-canvas').getContext('2d') !== null")
+    after = shot(page)
+    away = np.abs(after - before).max(axis=2)
+    assert np.ptp(after) > 60, "there is something to see"
+    assert away.mean() < 0.7
+    assert np.quantile(away, 0.99) <= 8
+    show(page, columns=columns({}, (100, 200)))
+    assert (shot(page) == 255).all(), "it goes on painting"
 
 
 def test_nothing_is_painted_when_nothing_changes(stage: Callable[..., Page]) -> None:

@@ -21,7 +21,7 @@ export function Live({ client }: { readonly client: string | null }) {
   if (error !== undefined && data === undefined) return <ErrorNote error={error} onRetry={refetch} />;
   if (data === undefined || data.received === 0) {
     return (
-      <section class="card live-panel" aria-live="polite">
+      <section class="card live-panel" data-state="waiting" aria-live="polite">
         <Dot tone="accent" pulse />
         <h2>Waiting for the first event of {client}</h2>
         <p>Put the snippet on a page, open the page and move the mouse. This panel looks every two seconds.</p>
