@@ -148,7 +148,8 @@ def test_what_does_not_fit_at_the_end_stays_for_the_next_page(
 def test_a_refusing_collector_is_given_the_time_it_asks_for(
     open_window: OpenWindow, site: Site, collector: MisbehavingCollector, status: int
 ) -> None:
-    page = open_window(expected=[str(status)]).open(publish(site, collector))
+    opened = open_window(expected=[str(status), NETWORK])
+    page = opened.open(publish(site, collector))
     make(page, 0, 3)
     flush(page)
     seen = len(collector.attempts)
@@ -161,7 +162,8 @@ def test_a_refusing_collector_is_given_the_time_it_asks_for(
     # New events do not make it impatient, nor does the network.
     make(page, 6, 3)
     flush(page)
-    page.evaluate("() => dispatchEvent(new Event('online'))")
+    opened.context.set_offline(True)
+    opened.context.set_offline(False)
     arrive(collector, lambda: len(made(collector)) == 9, page, "everything counted")
     assert collector.attempts[seen + 1].at - refused_at >= 3
     assert collector.attempts[seen + 1].batch_id == collector.attempts[seen].batch_id, "the same batch comes again"

@@ -8,7 +8,7 @@ let outHere: boolean | undefined;
 export function refused(): boolean {
   const asked = navigator as Navigator & { globalPrivacyControl?: boolean };
   const stored = safe(() => localStorage.getItem(OPT_OUT))();
-  return asked.doNotTrack === '1' || !!asked.globalPrivacyControl || !!stored || !!outHere;
+  return !!(asked.doNotTrack === '1' || asked.globalPrivacyControl || stored || outHere);
 }
 
 /** Remember the visitor's word; where storage is blocked, for this page only. */

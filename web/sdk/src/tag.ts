@@ -5,7 +5,7 @@ const page = window as { isotherm?: Record<string, unknown> };
 const script = document.currentScript as HTMLScriptElement | null;
 
 // A second tag on the same page must not count everything twice.
-if (typeof page.isotherm?.['init'] !== 'function') {
+if (!page.isotherm?.['init']) {
   page.isotherm = { init, track, flush, optOut, stop };
   if (script?.dataset['client']) {
     const { client, endpoint, screen, region, breakpoints } = script.dataset;
