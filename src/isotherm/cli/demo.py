@@ -185,7 +185,7 @@ def _send(console: Console, system: Started, sender: Sender, crowd: Crowd, visit
 
 
 def _latest(app: AppClient) -> int | None:
-    """When the last simulated event happened (the start of its hour; ms), None without any."""
+    """When the last simulated event was received (ms), None without any."""
     found = app.get_json("/v1/freshness", client_id=SIMULATED)["last_received_at"]
     return None if found is None else int(np.datetime64(found.removesuffix("Z"), "ms").astype(np.int64))
 
