@@ -100,6 +100,15 @@ def test_the_sdk_is_weighed_and_timed(tmp_path: Path) -> None:
     assert found["with"]["main_thread_ms"] > 0
 
 
+@pytest.mark.browser
+@pytest.mark.xdist_group("browser")
+def test_a_map_is_waited_for(tmp_path: Path) -> None:
+    found = quick("first_paint", tmp_path / "results.json")
+    for visits in (found["empty_cache"], found["filled_cache"]):
+        assert 0 < visits["heat_best_ms"] <= visits["heat_median_ms"] <= visits["heat_worst_ms"]
+    assert found["filled_cache"]["bytes"] < found["empty_cache"]["bytes"]
+
+
 @pytest.mark.skipif(not RECORDING.is_file(), reason="shared data is absent")
 def test_the_recording_is_weighed(tmp_path: Path) -> None:
     found = quick("size", tmp_path / "results.json")

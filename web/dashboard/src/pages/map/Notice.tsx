@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 
-import { exact } from "../../format";
+import { exact, screenParts } from "../../format";
 import { waitingEvents } from "../../frame/words";
 import { href } from "../../url";
 import { Button, ErrorNote } from "../../ui";
@@ -65,8 +65,12 @@ function OnTheirWay({ model }: { readonly model: MapModel }) {
   );
 }
 
+/** The demo shop's pages, whose maps are looked for before anybody moved in them. */
+const DEMO = { client: "demo", folder: "/demo/" };
+
 function Unknown({ model }: { readonly model: MapModel }) {
   const waiting = waitingEvents(model.freshness);
+  if (model.client === DEMO.client && model.screen.startsWith(DEMO.folder)) return <Untouched model={model} />;
   return (
     <Card>
       <h2>No such screen here</h2>
@@ -84,6 +88,24 @@ function Unknown({ model }: { readonly model: MapModel }) {
           All screens of {model.client}
         </Button>
         <Button href={href.setup(model.client)}>Set up a page</Button>
+      </div>
+    </Card>
+  );
+}
+
+function Untouched({ model }: { readonly model: MapModel }) {
+  return (
+    <Card>
+      <h2>Your heat goes here</h2>
+      <p>
+        Nobody has moved on this page of the demo shop yet. Open it beside this window, move the mouse and click: the
+        map appears here within seconds, by itself.
+      </p>
+      <div class="notice-actions">
+        <Button variant="primary" iconAfter="external" href={screenParts(model.screen).name}>
+          Open the shop
+        </Button>
+        <Button href={href.screens("demo-simulated")}>See simulated visitors</Button>
       </div>
     </Card>
   );
