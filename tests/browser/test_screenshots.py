@@ -174,8 +174,9 @@ def look(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[Win
     opened.context.close()
 
 
-ASTRAY = """() => [...document.querySelectorAll('h1, h2, h3, p, dt, dd, a:not(.skip), button, label, th, td, code, summary')]
-  .filter((each) => {
+ASTRAY = """() => [...document.querySelectorAll(
+    'h1, h2, h3, p, dt, dd, a:not(.skip), button, label, th, td, code, summary'
+  )].filter((each) => {
     if (!each.checkVisibility({opacityProperty: true, visibilityProperty: true})) return false;
     const box = each.getBoundingClientRect();
     if (box.width < 2 || box.height < 2 || (box.left >= -1 && box.right <= innerWidth + 1)) return false;
