@@ -302,6 +302,7 @@ def test_everything_is_reached_by_keys(shop: System, open_window: OpenWindow) ->
     page.keyboard.press("Enter")
     expect(page.get_by_role("menuitem", name="All clients")).to_be_focused()
     page.keyboard.press("ArrowDown")
+    expect(page.locator("a.menu-item[href='/c/shop']")).to_be_focused()
     page.keyboard.press("Enter")
     expect(heading(page)).to_contain_text("shop")
     expect(heading(page)).to_be_focused()

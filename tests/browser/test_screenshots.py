@@ -102,7 +102,9 @@ OPEN = [
         expected=("status of 422",),
     ),
     State("map-unknown-screen", on_map(screen="/nowhere"), "No such screen here", ".notice", expected=NOT_FOUND),
-    State("map-untouched", "/c/demo/map?screen=%2Fdemo%2Fcellar%2F", "Your heat goes here", ".notice", expected=NOT_FOUND),
+    State(
+        "map-untouched", "/c/demo/map?screen=%2Fdemo%2Fcellar%2F", "Your heat goes here", ".notice", expected=NOT_FOUND
+    ),
     State("map-unknown-client", "/c/nobody/map", "nobody has no screens yet", ".empty", expected=NOT_FOUND),
     State("setup-waiting", "/setup?client=new-shop", "Set up a site", "[data-state=waiting]"),
     State("setup-green", "/setup?client=shop", "Set up a site", "[data-state=received]"),
