@@ -218,7 +218,7 @@ class Picture:
         page.wait_for_timeout(500)
         # What floats over the map is no part of it.
         page.evaluate(
-            "() => { for (const e of document.querySelectorAll('.map-stage > :not(.heat-stage)'))"
+            "() => { for (const e of document.querySelectorAll('.map-stage > :not(.heat-stage, :has(.heat-stage))'))"
             " e.style.visibility = 'hidden'; }"
         )
         return np.asarray(Image.open(io.BytesIO(page.locator(".heat-stage").screenshot())).convert("RGB"), np.float64)

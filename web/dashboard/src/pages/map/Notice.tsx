@@ -160,8 +160,10 @@ function Empty({ model, strip }: { readonly model: MapModel; readonly strip: Str
   );
 }
 
-/** The nearest range with events: from the strip's fine steps, else from all time. */
+/** The nearest range with events: from the strip's fine steps, else from all time; null until both are known. */
 function nearestRange(model: MapModel, strip: StripModel): Range | null {
+  // All time comes first, and in weeks: an hour that is offered later would be another button under the same finger.
+  if (strip.loading) return null;
   const fine = strip.steps.steps.some((step) => step.events > 0) ? strip.steps : model.history;
   return fine ? nearestWithEvents(fine.steps, fine.step, model.range) : null;
 }
