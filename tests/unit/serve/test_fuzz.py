@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from isotherm.serve.app import openapi_document
 from isotherm.view.routes import described
@@ -14,6 +15,7 @@ from isotherm.view.sdk import load_sdk
 
 ADDED = replace(described(), given={"sdk": load_sdk()})
 DOCUMENT = schemathesis.openapi.from_dict(openapi_document(ADDED))
+OPERATIONS = [found.ok() for found in DOCUMENT.get_all_operations()]
 
 
 def job(**_: Any) -> Iterator[dict[str, Any]]:
@@ -26,8 +28,10 @@ def statuses() -> dict[str, set[str]]:
     return {f"{method} {path}": set(one["responses"]) for path, at in paths.items() for method, one in at.items()}
 
 
+# Not by DOCUMENT.parametrize(): its tests all have one name, and tests of one name run once where workers share them.
 @pytest.mark.slow
-@DOCUMENT.parametrize()
+@pytest.mark.parametrize("operation", OPERATIONS, ids=[one.label for one in OPERATIONS])
+@given(data=st.data())
 @settings(
     max_examples=40,
     deadline=None,
@@ -36,15 +40,18 @@ def statuses() -> dict[str, set[str]]:
     derandomize=True,
     database=None,
 )
-def test_any_request_gets_a_documented_answer(case: Any, world: Any, statuses: dict[str, set[str]]) -> None:
+def test_any_request_gets_a_documented_answer(
+    operation: Any, data: st.DataObject, world: Any, statuses: dict[str, set[str]]
+) -> None:
+    case = data.draw(operation.as_strategy())
     with world.client(ADDED, backfill=job, verify=job) as api:
-        given = case.as_transport_kwargs(base_url="http://127.0.0.1")
-        named = {name: given[name] for name in ("params", "json", "headers", "cookies") if given.get(name)}
-        if "data" in given and given["data"] is not None:
-            named["content"] = given["data"]
+        sendable = case.as_transport_kwargs(base_url="http://127.0.0.1")
+        named = {name: sendable[name] for name in ("params", "json", "headers", "cookies") if sendable.get(name)}
+        if sendable.get("data") is not None:
+            named["content"] = sendable["data"]
         headers = {str(name): str(value) for name, value in (named.pop("headers", None) or {}).items()}
         sent = {name: value.encode("utf-8", "surrogatepass") for name, value in headers.items()}
-        answer = api.request(case.method, given["url"], headers=sent, **named)
+        answer = api.request(case.method, sendable["url"], headers=sent, **named)
     assert answer.status_code < 500, answer.text
     documented = statuses.get(f"{case.method.lower()} {case.path}", {"204"} if case.method == "OPTIONS" else {"405"})
     assert str(answer.status_code) in documented, answer.text
