@@ -68,7 +68,7 @@ docs: setup ## write the generated reference pages under docs/reference/
 	web/npm run generate --silent --workspace api
 
 lock: setup ## resolve the dependencies again into requirements.lock (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra distributed \
 	  --group dev --group bench pyproject.toml --upgrade --output-file requirements.lock
 
 wheel: setup ## build the wheel into dist/

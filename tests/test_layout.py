@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "isotherm"
-VOCABULARY = ("clock", "config", "errors", "events", "metrics")
+VOCABULARY = ("adapters", "clock", "config", "errors", "events", "metrics")
 STAGES = ("collect", "eventlog", "land", "rollup", "serve", "view")
 BESIDE = ("govern", "store")
 LOG_PORT = "isotherm.eventlog.port"

@@ -4,8 +4,10 @@ Every field's description is the reference: `isotherm config` and docs/reference
 """
 
 import ipaddress
+import json
+import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -22,6 +24,14 @@ from isotherm.events import client_id_ok
 
 GIB = 1 << 30
 MIB = 1 << 20
+
+SECRETS: Final = frozenset(
+    {"token", "s3_secret_access_key", "s3_session_token", "clickhouse_password", "kafka_options", "spark_options"}
+)
+"""Settings that are never printed. Passwords inside URLs are hidden by `without_password`."""
+
+Store = Literal["log", "lake", "olap", "db", "cache"]
+STORES: Final[tuple[Store, ...]] = ("log", "lake", "olap", "db", "cache")
 
 
 def is_loopback(host: str) -> bool:
@@ -65,10 +75,70 @@ class Settings(BaseSettings):
         [], description="Client ids that may send, comma-separated in the environment; empty: any, on loopback only."
     )
 
-    log: str = Field("", description="Event log. Default: lmdb://DATA/log. Also memory:// (tests).")
-    lake: str = Field("", description="Raw lake. Default: file://DATA/lake.")
-    olap: str = Field("", description="Tile store. Default: chdb://DATA/olap.")
-    db: str = Field("", description="Manifest, ledger and jobs. Default: sqlite://DATA/isotherm.db.")
+    log: str = Field(
+        "",
+        description="Event log. Default: lmdb://DATA/log. At scale: kafka://host:port,host:port?topic=NAME. "
+        "Also memory:// (tests).",
+    )
+    lake: str = Field(
+        "", description="Raw lake. Default: file://DATA/lake. At scale: s3://bucket/prefix?endpoint=URL&region=NAME."
+    )
+    olap: str = Field(
+        "",
+        description="Tile store. Default: chdb://DATA/olap. At scale: clickhouse://user@host:port/database, or "
+        "clickhouses:// for TLS.",
+    )
+    db: str = Field(
+        "",
+        description="Manifest, ledger and jobs. Default: sqlite://DATA/isotherm.db. At scale: "
+        "postgresql://user:password@host:port/database.",
+    )
+    cache: str = Field(
+        "",
+        description="What may be lost: known batch ids, live windows, cached answers. Default: memory://. At scale: "
+        "redis://host:port/0, or rediss:// for TLS; ?protocol=2 for servers that do not speak RESP3.",
+    )
+    engine: str = Field(
+        "clickhouse",
+        description="Batch engine of the tile jobs: clickhouse (the tile store itself), spark+local, or "
+        "spark://host:port of a standalone cluster.",
+    )
+    stream: str = Field(
+        "builtin",
+        description="What counts the live windows: builtin (a consumer of ours), or flink://host:port of Flink's SQL "
+        "gateway (needs a Kafka log).",
+    )
+
+    log_key: Literal["screen", "client"] = Field(
+        "screen", description="Key of the log's records: client_id|screen_id, or client_id alone for Kafka Connect."
+    )
+    log_timestamp: Literal["received", "event"] = Field(
+        "received",
+        description="Time of the log's records. `event` splits a batch by event hour, for a Kafka Connect sink that "
+        "names its files by record time; see docs/scale.md for what the topic needs then.",
+    )
+    kafka_partitions: int = Field(12, ge=1, le=10_000, description="Partitions of a topic that is created.")
+    kafka_replication: int = Field(3, ge=1, le=15, description="Copies of a topic that is created.")
+    kafka_options: Annotated[dict[str, str], NoDecode] = Field(
+        {},
+        description="librdkafka options for all Kafka clients, such as security.protocol or sasl.username: a JSON "
+        "object, or name=value pairs separated by commas.",
+    )
+    s3_access_key_id: str = Field("", description="S3 key. Default: AWS_* variables, then the machine's role.")
+    s3_secret_access_key: str = Field("", description="S3 secret.")
+    s3_session_token: str = Field("", description="S3 session token of temporary credentials.")
+    clickhouse_password: str = Field("", description="Password for the ClickHouse server.")
+    clickhouse_cluster: str = Field(
+        "", description="Cluster whose nodes share the tiles, sharded by client_id; empty: one server."
+    )
+    clickhouse_replicated: bool = Field(False, description="Make the tables of the ClickHouse server replicated ones.")
+    spark_submit: str = Field("spark-submit", description="The spark-submit program of the Spark engine.")
+    spark_options: Annotated[dict[str, str], NoDecode] = Field(
+        {}, description="Spark configuration for the jobs: a JSON object, or name=value pairs separated by commas."
+    )
+    windows_topic: str = Field(
+        "heatmap.windows", description="Kafka topic that Flink writes the live windows to; compacted."
+    )
 
     late_horizon_days: int = Field(30, ge=1, le=365, description="Events older than this are rejected (too_old).")
     max_in_flight_bytes: int = Field(
@@ -126,6 +196,9 @@ class Settings(BaseSettings):
         for name in ("clients", "land_formats", "allowed_hosts"):
             if isinstance(values, dict) and isinstance(values.get(name), str):
                 values[name] = [part.strip() for part in values[name].split(",") if part.strip()]
+        for name in ("kafka_options", "spark_options"):
+            if isinstance(values, dict) and isinstance(values.get(name), str):
+                values[name] = _pairs(name, values[name])
         return values
 
     @model_validator(mode="after")
@@ -144,11 +217,13 @@ class Settings(BaseSettings):
             )
         return self
 
-    def url(self, name: Literal["log", "lake", "olap", "db"]) -> str:
+    def url(self, name: Store) -> str:
         """The store's URL, with the embedded default under `data` when none is set."""
         given: str = getattr(self, name)
         if given:
             return given
+        if name == "cache":
+            return "memory://"
         root = self.data.absolute()
         scheme, leaf = {
             "log": ("lmdb", "log"),
@@ -161,6 +236,33 @@ class Settings(BaseSettings):
     @property
     def late_horizon_ms(self) -> int:
         return self.late_horizon_days * DAY_MS
+
+
+def as_text(value: Any) -> str:
+    """A setting's value as it is written in an environment variable or a flag."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be printed or logged."""
+    return _PASSWORD.sub(r"\1:***@", url)
+
+
+_PASSWORD: Final = re.compile(r"(^[a-z0-9+.-]+://[^/?#@:]*):[^/?#]*@")
+
+
+def _pairs(name: str, text: str) -> dict[str, str]:
+    if text.lstrip().startswith("{"):
+        try:
+            return {key: str(value) for key, value in json.loads(text).items()}
+        except ValueError as error:
+            raise ValueError(f"{name}: not a JSON object ({error})") from None
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(mark for _, mark, _ in pairs):
+        raise ValueError(f"{name}: give a JSON object, or name=value pairs separated by commas")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def load_settings(config: Path | None = None, **flags: Any) -> Settings:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from isotherm.cli.options import AsJson, Everything
 from isotherm.cli.output import console, print_json, table
-from isotherm.config import Settings
+from isotherm.config import SECRETS, STORES, Settings, as_text, without_password
 
 
 def command(
@@ -24,7 +24,7 @@ def command(
     """The settings in effect and where each comes from.
 
     Flags beat ISOTHERM_* variables, these beat the settings file, the file beats the defaults. Takes all flags,
-    to show what they would change. The token is not printed.
+    to show what they would change. Passwords and tokens are not printed.
     """
     if reference:
         from isotherm.cli.reference import settings_page
@@ -43,9 +43,11 @@ def command(
 
 
 def _shown(name: str, value: Any) -> str:
-    if name == "token" and value:
+    if name in SECRETS and value:
         return "(set)"
-    return ",".join(value) if isinstance(value, list) else str(value)
+    if name in STORES:
+        return without_password(value)
+    return as_text(value)
 
 
 def source(name: str, flags: Everything, file: Path) -> str:
@@ -63,7 +65,7 @@ def _say(chosen: Settings, rows: list[tuple[str, str, str]], file: Path) -> None
     out = console()
     out.print(table(("setting", "value", "from"), rows))
     out.print()
-    for store in ("log", "lake", "olap", "db"):
-        out.print(f"{store:<5} {chosen.url(store)}", markup=False)
+    for store in STORES:
+        out.print(f"{store:<5} {without_password(chosen.url(store))}", markup=False)
     there = "read" if file.is_file() else "not there"
     out.print(f"file  {file} ({there})", markup=False)

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Group, Parameter
 
-from isotherm.config import Settings, load_settings
+from isotherm.config import Settings, as_text, load_settings
 
 STORES: Final = Group("Stores", sort_key=20)
+SCALE: Final = Group("Kafka, S3, ClickHouse, Spark, Flink", sort_key=25)
 COLLECTOR: Final = Group("Collector", sort_key=21)
 APP: Final = Group("App", sort_key=22)
 LANDING: Final = Group("Landing and tiles", sort_key=23)
@@ -24,7 +25,7 @@ def setting(name: str, group: Group) -> Parameter:
     """The flag of a setting: help and default are read from the setting's declaration."""
     field = Settings.model_fields[name]
     default = field.default
-    shown = ",".join(default) if isinstance(default, list) else str(default)
+    shown = "" if default in ("", [], {}) else as_text(default)
     said = f" [default: {shown}]" if shown else ""
     return Parameter(help=f"{field.description}{said}", group=group, show_default=False, negative=())
 
@@ -32,6 +33,7 @@ def setting(name: str, group: Group) -> Parameter:
 Text = str | None
 Number = int | None
 Real = float | None
+Flag = bool | None
 
 
 @Parameter(name="*")
@@ -59,6 +61,23 @@ class Stores(Where):
     lake: Annotated[Text, setting("lake", STORES)] = None
     olap: Annotated[Text, setting("olap", STORES)] = None
     db: Annotated[Text, setting("db", STORES)] = None
+    cache: Annotated[Text, setting("cache", STORES)] = None
+    log_key: Annotated[Literal["screen", "client"] | None, setting("log_key", SCALE)] = None
+    log_timestamp: Annotated[Literal["received", "event"] | None, setting("log_timestamp", SCALE)] = None
+    kafka_partitions: Annotated[Number, setting("kafka_partitions", SCALE)] = None
+    kafka_replication: Annotated[Number, setting("kafka_replication", SCALE)] = None
+    kafka_options: Annotated[Text, setting("kafka_options", SCALE)] = None
+    windows_topic: Annotated[Text, setting("windows_topic", SCALE)] = None
+    s3_access_key_id: Annotated[Text, setting("s3_access_key_id", SCALE)] = None
+    s3_secret_access_key: Annotated[Text, setting("s3_secret_access_key", SCALE)] = None
+    s3_session_token: Annotated[Text, setting("s3_session_token", SCALE)] = None
+    clickhouse_password: Annotated[Text, setting("clickhouse_password", SCALE)] = None
+    clickhouse_cluster: Annotated[Text, setting("clickhouse_cluster", SCALE)] = None
+    clickhouse_replicated: Annotated[Flag, setting("clickhouse_replicated", SCALE)] = None
+    engine: Annotated[Text, setting("engine", SCALE)] = None
+    stream: Annotated[Text, setting("stream", SCALE)] = None
+    spark_submit: Annotated[Text, setting("spark_submit", SCALE)] = None
+    spark_options: Annotated[Text, setting("spark_options", SCALE)] = None
 
 
 @dataclass(kw_only=True)

@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 import msgspec
 from msgspec import Struct
 
-from isotherm.config import Settings
+from isotherm.config import Settings, as_text
 from isotherm.errors import ConfigError, IsothermError
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -135,7 +135,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """The settings as ISOTHERM_* variables, for a child process: it sees exactly what its parent sees."""
     values: dict[str, str] = {}
     for name, value in settings.model_dump().items():
-        text = ",".join(value) if isinstance(value, list) else str(value)
+        text = as_text(value)
         if name == "data":
             text = str(settings.data.absolute())
         values[f"ISOTHERM_{name.upper()}"] = text

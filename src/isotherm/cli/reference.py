@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from isotherm.config import Settings
+from isotherm.config import Settings, as_text
 from isotherm.errors import DROP_REASONS
 from isotherm.metrics import REGISTRY
 
@@ -22,7 +22,7 @@ def settings_page() -> str:
     rows: list[tuple[str, ...]] = []
     for name, field in Settings.model_fields.items():
         default = field.get_default()
-        shown = "" if default in ("", []) else ",".join(default) if isinstance(default, list) else str(default)
+        shown = "" if default in ("", [], {}) else as_text(default)
         rows.append((f"`{name}`", f"`ISOTHERM_{name.upper()}`", f"`{shown}`" if shown else "", str(field.description)))
     return (
         "# Settings\n\n"

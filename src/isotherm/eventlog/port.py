@@ -13,16 +13,14 @@ identity      a name the log got when it was created and keeps for good: offsets
 known id      a record id that was appended in the last 24 hours (or longer); appending it again stores nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from isotherm.adapters import Adapters, adapter
 from isotherm.clock import Clock
 from isotherm.config import Settings
-from isotherm.errors import ConfigError
 
 ID_BYTES: Final = 16
 MAX_RECORD_BYTES: Final = 2 << 20
@@ -168,11 +166,10 @@ class EventLog(Protocol):
 
 Opener = Callable[[str, Settings, Clock], EventLog]
 
-ADAPTERS: Final[Mapping[str, tuple[str, str]]] = {
+ADAPTERS: Final[Adapters] = {
     "memory": ("isotherm.eventlog.memory:open_memory", ""),
     "lmdb": ("isotherm.eventlog.lmdb:open_lmdb", ""),
 }
-"""URL scheme -> (import path of an Opener, what to install)."""
 
 
 def open_log(settings: Settings, clock: Clock) -> EventLog:
@@ -181,13 +178,5 @@ def open_log(settings: Settings, clock: Clock) -> EventLog:
     Raises ConfigError for an unknown scheme or a folder that cannot be used; the message says what to do.
     """
     url = settings.url("log")
-    scheme = urlsplit(url).scheme
-    if scheme not in ADAPTERS:
-        raise ConfigError(f"log: unknown scheme {scheme!r} in {url!r}; known: {', '.join(sorted(ADAPTERS))}")
-    path, extra = ADAPTERS[scheme]
-    module, _, name = path.partition(":")
-    try:
-        opener: Opener = getattr(import_module(module), name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"log: {url!r} needs a package that is missing ({error.name}); {extra}") from None
+    opener: Opener = adapter("log", url, ADAPTERS)
     return opener(url, settings, clock)

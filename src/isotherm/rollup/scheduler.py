@@ -23,7 +23,7 @@ from isotherm.land.manifest import Manifest
 from isotherm.metrics import DIRTY_BUCKETS
 from isotherm.rollup import dirty as marks
 from isotherm.rollup.buckets import Bucket, Level, floor
-from isotherm.rollup.engines.clickhouse import ClickHouseEngine
+from isotherm.rollup.engines.port import open_engine
 from isotherm.rollup.jobs import Expired, Jobs, Outcome
 from isotherm.rollup.leases import Busy
 from isotherm.rollup.retention import expire, set_backstop
@@ -85,7 +85,7 @@ class Scheduler:
         self.database = engine
         self.olap = olap
         self.clock = clock
-        self.jobs = Jobs(settings, engine, olap, manifest, ClickHouseEngine(olap, lake.root, settings), clock)
+        self.jobs = Jobs(settings, engine, olap, manifest, open_engine(settings, olap, lake), clock)
         self._past: dict[Bucket, _Past] = {}
         self._first_seen: dict[Bucket, int] = {}
         self._upkeep_due = 0

@@ -186,7 +186,7 @@ def make_world(tmp_path: Path, olap: Olap) -> Iterator[Callable[..., World]]:
         clock = clock or ManualClock(NOW)
         lake = open_lake(f"file://{folder / 'lake'}")
         manifest = Manifest(database, clock, lake_format)
-        engine = ClickHouseEngine(olap, lake.root, settings)
+        engine = ClickHouseEngine(olap, lake, settings)
         jobs = Jobs(settings, database, olap, manifest, engine, clock)
         return World(settings, database, olap, lake, manifest, clock, jobs)
 

@@ -100,7 +100,7 @@ def make(tmp_path: Path, empty_olap: Olap) -> Iterator[Callable[[], Deployment]]
         clock, engine = ManualClock(NOW), open_db(built.url("db"))
         manifest, lake = Manifest(engine, clock), open_lake(built.url("lake"))
         world = World(built, clock, open_log(built, clock), lake, engine, manifest)
-        jobs = Jobs(built, engine, empty_olap, manifest, ClickHouseEngine(empty_olap, lake.root, built), clock)
+        jobs = Jobs(built, engine, empty_olap, manifest, ClickHouseEngine(empty_olap, lake, built), clock)
         scheduler = Scheduler(built, engine, empty_olap, lake, manifest, clock)
         made.append(Deployment(world, empty_olap, jobs, scheduler))
         return made[-1]

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Final
 
 from isotherm.config import GIB, Settings
 from isotherm.errors import Backpressure, IsothermError
+from isotherm.land.lake import Lake
 from isotherm.rollup.buckets import Bucket
 from isotherm.rollup.engines.port import RawFile
 from isotherm.rollup.grid import CELLS, GRID_H, GRID_W, SPARSE_BELOW, cell_sql
@@ -67,9 +67,10 @@ class _Source:
 
 
 class ClickHouseEngine:
-    """See `isotherm.rollup.engines.port.Engine`. `root` is the lake's folder on this machine."""
+    """See `isotherm.rollup.engines.port.Engine`."""
 
-    def __init__(self, olap: Olap, root: Path, settings: Settings) -> None:
+    def __init__(self, olap: Olap, lake: Lake, settings: Settings) -> None:
+        root = lake.root
         if _GLOB.search(str(root)):
             raise IsothermError(
                 f"{root}: the tile engine cannot read a lake whose folder has one of * ? {{ }} [ ] ' or a backslash "
@@ -78,6 +79,11 @@ class ClickHouseEngine:
         self._olap = olap
         self._root = root
         self._dense_memory = min(DENSE_MEMORY, settings.job_memory_bytes)
+
+    @classmethod
+    def open(cls, settings: Settings, olap: Olap, lake: Lake) -> "ClickHouseEngine":
+        """The Opener of this engine."""
+        return cls(olap, lake, settings)
 
     def tile(self, bucket: Bucket, files: Sequence[RawFile], version: int) -> None:
         for part in _portions(files):

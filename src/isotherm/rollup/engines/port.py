@@ -5,10 +5,14 @@ the job's version and nothing else: what is published, and which version wins, i
 Each map appears whole or not at all; after an error some maps of the version may be there and others not.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
+from isotherm.adapters import Adapters, adapter
+from isotherm.config import Settings
+from isotherm.land.lake import Lake
 from isotherm.rollup.buckets import Bucket
+from isotherm.store.olap import Olap
 
 
 class RawFile(Protocol):
@@ -41,3 +45,14 @@ class Engine(Protocol):
     def clear_vanished(self, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
         """Insert an all-zero map for every map of these clients that an older version has and this one has not."""
         ...
+
+
+Opener = Callable[[Settings, Olap, Lake], Engine]
+
+ADAPTERS: Final[Adapters] = {"clickhouse": ("isotherm.rollup.engines.clickhouse:ClickHouseEngine.open", "")}
+
+
+def open_engine(settings: Settings, olap: Olap, lake: Lake) -> Engine:
+    """The batch engine that `settings.engine` names. Raises ConfigError for an unknown one."""
+    opener: Opener = adapter("engine", settings.engine, ADAPTERS)
+    return opener(settings, olap, lake)
