@@ -48,7 +48,7 @@ def main(engine: str, data: Path, hour: int) -> dict[str, Any]:
     olap = open_olap(settings.url("olap"), settings)
     try:
         clients = sorted({file.client_id for file in files})
-        job = Jobs(settings, database, olap, manifest, ClickHouseEngine(olap, lake.root, settings), SystemClock())
+        job = Jobs(settings, database, olap, manifest, ClickHouseEngine(olap, lake, settings), SystemClock())
         outcome, facts = _timed(lambda: job.run_hours(hour, clients))
         if outcome.tiled != sum(file.rows for file in files):
             raise IsothermError(f"bench: the job counted {outcome.tiled} events")
