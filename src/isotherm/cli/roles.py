@@ -17,6 +17,7 @@ from isotherm.land.lake import Lake, open_lake
 from isotherm.land.lander import Lander
 from isotherm.land.manifest import Manifest
 from isotherm.rollup.scheduler import Scheduler
+from isotherm.store.cache import Cache, open_cache
 from isotherm.store.db import open_db
 from isotherm.store.olap import Olap, open_olap
 
@@ -58,6 +59,12 @@ class Parts:
         olap = open_olap(self.settings.url("olap"), self.settings)
         self._stack.callback(olap.close)
         return olap
+
+    @cached_property
+    def cache(self) -> Cache:
+        cache = open_cache(self.settings, self.clock)
+        self._stack.callback(cache.close)
+        return cache
 
     @cached_property
     def manifest(self) -> Manifest:
