@@ -75,6 +75,13 @@ class Settings(BaseSettings):
         [], description="Client ids that may send, comma-separated in the environment; empty: any, on loopback only."
     )
 
+    health_host: str = Field(
+        "127.0.0.1", description="Address of `health_port`. Another than loopback needs `token`, for /metrics."
+    )
+    health_port: int = Field(
+        0, ge=0, le=65535, description="Port on which land, rollup and stream answer /v1/healthz and /metrics; 0: none."
+    )
+
     log: str = Field(
         "",
         description="Event log. Default: lmdb://DATA/log. At scale: kafka://host:port,host:port?topic=NAME. "

@@ -57,6 +57,8 @@ class Where:
 class Stores(Where):
     """Where log, lake, tiles and manifest stand."""
 
+    health_host: Annotated[Text, setting("health_host", COMMON)] = None
+    health_port: Annotated[Number, setting("health_port", COMMON)] = None
     log: Annotated[Text, setting("log", STORES)] = None
     lake: Annotated[Text, setting("lake", STORES)] = None
     olap: Annotated[Text, setting("olap", STORES)] = None
