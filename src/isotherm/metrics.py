@@ -44,6 +44,12 @@ LANDED_FILES = Counter("isotherm_land_files", "Files listed in the lake's manife
 TILE_JOBS = Counter("isotherm_tile_jobs", "Tile jobs by level and outcome.", ["level", "outcome"], registry=REGISTRY)
 TILE_JOB_SECONDS = Counter("isotherm_tile_job_seconds", "Seconds spent in tile jobs.", ["level"], registry=REGISTRY)
 DIRTY_BUCKETS = Gauge("isotherm_dirty_buckets", "Buckets that wait to be tiled again.", ["level"], registry=REGISTRY)
+CACHE_CALLS = Counter(
+    "isotherm_cache_calls",
+    "Calls to a shared cache by outcome: answered, refused (full, no rights), failed, skipped while it is away.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 QUERY_SECONDS = Histogram(
     "isotherm_query_seconds", "Seconds to answer a query API request.", ["route"], registry=REGISTRY
 )
