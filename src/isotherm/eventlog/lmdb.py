@@ -6,7 +6,7 @@ the object between its threads. Local disks only: LMDB does not work over networ
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Final
@@ -52,6 +52,10 @@ class LmdbLog:
         return MAX_RECORD_BYTES
 
     @property
+    def knows_ids(self) -> bool:
+        return True
+
+    @property
     def identity(self) -> str:
         return str(UUID(bytes=self._folder.identity))
 
@@ -62,6 +66,9 @@ class LmdbLog:
     def partitions(self) -> Sequence[int]:
         return (0,)
 
+    def assigned(self, consumer: str) -> Sequence[int]:
+        return self.partitions()
+
     def read(
         self, partition: int, offset: int, *, max_records: int = 10_000, max_bytes: int = 64 << 20
     ) -> list[Stored]:
@@ -71,6 +78,15 @@ class LmdbLog:
     def head(self, partition: int) -> int:
         self._check_usable(partition)
         return self._reader.head()
+
+    def read_some(
+        self, consumer: str, positions: Mapping[int, int], *, max_records: int = 10_000, max_bytes: int = 64 << 20
+    ) -> list[Stored]:
+        limits = {"max_records": max_records, "max_bytes": max_bytes}
+        return [stored for partition, offset in positions.items() for stored in self.read(partition, offset, **limits)]
+
+    def heads(self, partitions: Sequence[int]) -> dict[int, int]:
+        return {partition: self.head(partition) for partition in partitions}
 
     def commit(self, consumer: str, partition: int, offset: int) -> None:
         self._check_usable(partition)

@@ -1,6 +1,6 @@
 """A log in memory, `memory://`, for tests: the rules of the others, and nothing survives the process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from uuid import uuid4
 
@@ -43,6 +43,10 @@ class MemoryLog:
         return MAX_RECORD_BYTES
 
     @property
+    def knows_ids(self) -> bool:
+        return True
+
+    @property
     def identity(self) -> str:
         return self._identity
 
@@ -70,6 +74,9 @@ class MemoryLog:
     def partitions(self) -> Sequence[int]:
         return (0,)
 
+    def assigned(self, consumer: str) -> Sequence[int]:
+        return self.partitions()
+
     def read(
         self, partition: int, offset: int, *, max_records: int = 10_000, max_bytes: int = 64 << 20
     ) -> list[Stored]:
@@ -88,6 +95,15 @@ class MemoryLog:
         self._check_open(partition)
         with self._lock:
             return self._head
+
+    def read_some(
+        self, consumer: str, positions: Mapping[int, int], *, max_records: int = 10_000, max_bytes: int = 64 << 20
+    ) -> list[Stored]:
+        limits = {"max_records": max_records, "max_bytes": max_bytes}
+        return [stored for partition, offset in positions.items() for stored in self.read(partition, offset, **limits)]
+
+    def heads(self, partitions: Sequence[int]) -> dict[int, int]:
+        return {partition: self.head(partition) for partition in partitions}
 
     def commit(self, consumer: str, partition: int, offset: int) -> None:
         self._check_open(partition)

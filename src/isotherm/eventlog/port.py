@@ -11,9 +11,11 @@ committed     a consumer has told the log that it no longer needs records below 
 lag           head minus committed, in records.
 identity      a name the log got when it was created and keeps for good: offsets of another log mean nothing here.
 known id      a record id that was appended in the last 24 hours (or longer); appending it again stores nothing.
+              A log that does not keep ids (`knows_ids` is False) stores it again: landing drops it then.
+assigned      the partitions that this process should read for a consumer now; other processes read the others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -120,6 +122,11 @@ class EventLog(Protocol):
         """A UUID; whoever remembers offsets elsewhere remembers it with them."""
         ...
 
+    @property
+    def knows_ids(self) -> bool:
+        """True: a known id is refused at append. False: everything is stored, duplicates are decided at landing."""
+        ...
+
     def append(self, records: Sequence[Record]) -> list[Position | None]:
         """Make all records durable with one fsync; return their positions in order.
 
@@ -134,6 +141,13 @@ class EventLog(Protocol):
 
     def partitions(self) -> Sequence[int]: ...
 
+    def assigned(self, consumer: str) -> Sequence[int]:
+        """The partitions this process should read for `consumer` now: all, unless several processes share the work.
+
+        Advice that saves work, never a lock: two processes may believe for a while to have the same partition.
+        """
+        ...
+
     def read(
         self, partition: int, offset: int, *, max_records: int = 10_000, max_bytes: int = 64 << 20
     ) -> list[Stored]:
@@ -144,7 +158,22 @@ class EventLog(Protocol):
         """
         ...
 
+    def read_some(
+        self, consumer: str, positions: Mapping[int, int], *, max_records: int = 10_000, max_bytes: int = 64 << 20
+    ) -> list[Stored]:
+        """`read` of several partitions at once, for a consumer that follows the log: `positions` has its offsets.
+
+        Records of whichever of these partitions have some, in order within a partition. Empty when all are at their
+        heads; otherwise at least one record. What a consumer asks for next is fetched ahead, so consumers with
+        different positions use different names.
+        """
+        ...
+
     def head(self, partition: int) -> int: ...
+
+    def heads(self, partitions: Sequence[int]) -> dict[int, int]:
+        """The heads of these partitions at one moment, with one question to the log."""
+        ...
 
     def commit(self, consumer: str, partition: int, offset: int) -> None:
         """Remember that `consumer` needs nothing below `offset`; moving backwards is allowed."""
