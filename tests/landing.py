@@ -19,7 +19,7 @@ from isotherm.clock import HOUR_MS, ManualClock
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog, Record
 from isotherm.events import Counts, encode_envelope, record_id, record_key
-from isotherm.land.lake import Lake
+from isotherm.land.lake_local import LocalLake
 from isotherm.land.lander import Lander
 from isotherm.land.manifest import Manifest
 from isotherm.land.schema import DICTIONARY, LAKE_SCHEMA
@@ -71,7 +71,7 @@ class World:
     settings: Settings
     clock: ManualClock
     log: EventLog
-    lake: Lake
+    lake: LocalLake
     engine: Engine
     manifest: Manifest
     landers: list[Lander] = field(default_factory=list)

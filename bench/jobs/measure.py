@@ -64,7 +64,7 @@ def _land(data: Path, hour: int, rows: int, file_rows: int) -> tuple[int, int]:
     engine = open_db(settings.url("db"))
     try:
         manifest = Manifest(engine, SystemClock())
-        files = dataset.fill(open_lake(settings.url("lake")), manifest, hour, rows, file_rows)
+        files = dataset.fill(open_lake(settings.url("lake"), settings), manifest, hour, rows, file_rows)
     finally:
         engine.dispose()
     return sum(file.bytes for file in files), len(files)

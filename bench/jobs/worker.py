@@ -33,10 +33,10 @@ def main(engine: str, data: Path, hour: int) -> dict[str, Any]:
     """Run one engine once."""
     settings = Settings(data=data)
     database = open_db(settings.url("db"))
-    lake = open_lake(settings.url("lake"))
+    lake = open_lake(settings.url("lake"), settings)
     manifest = Manifest(database, SystemClock())
     files = manifest.listed(start=hour, end=hour + 1, format="parquet")
-    paths = [str(lake.local_path(file.path)) for file in files]
+    paths = [lake.where(file.path) for file in files]
     if engine != "isotherm":
         __import__(engine)
         # The first conversion loads pandas, if it is installed: no part of the job.

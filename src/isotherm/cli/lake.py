@@ -36,7 +36,7 @@ def _opened(settings: Settings) -> Generator[tuple[Lake, Manifest]]:
     require_data(settings)
     engine = open_db(settings.url("db"))
     try:
-        yield open_lake(settings.url("lake")), Manifest(engine, SystemClock(), settings.land_formats[0])
+        yield open_lake(settings.url("lake"), settings), Manifest(engine, SystemClock(), settings.land_formats[0])
     finally:
         engine.dispose()
 
@@ -82,7 +82,7 @@ def _list(files: list[LakeFile], lake: Lake) -> None:
         )
     )
     out.print(f"\n{len(files):,} files, {rows:,} rows, {size(octets)} ({octets / max(rows, 1):.1f} bytes a row)")
-    out.print(f"below {lake.root}", markup=False)
+    out.print(f"below {lake.where('')}", markup=False)
 
 
 @app.command

@@ -1,35 +1,112 @@
 """The raw lake's objects: create-only writes that are durable when they return, under one root."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
-from urllib.parse import unquote, urlsplit
+from typing import BinaryIO, Final, Protocol
 
-import obstore
-from obstore.exceptions import AlreadyExistsError
-from obstore.store import LocalStore
+from msgspec import Struct
 
-from isotherm.errors import ConfigError
+from isotherm.adapters import Adapters, adapter
+from isotherm.config import Settings
+from isotherm.errors import IsothermError
 
+ADAPTERS: Final[Adapters] = {
+    "file": ("isotherm.land.lake_local:LocalLake.of_url", ""),
+    "s3": ("isotherm.land.lake_s3:S3Lake.of_url", ""),
+}
 _FORBIDDEN: Final = ("", ".", "..")
 
 
-def open_lake(url: str) -> "Lake":
-    """Open the lake at `url` (file:///absolute/path), making the folder if it is missing.
+class LocalPlace(Struct, frozen=True):
+    """A lake in a folder of this machine, for engines that open the files themselves."""
 
-    Raises ConfigError for an unknown scheme or a folder that cannot be used.
+    root: Path
+
+
+class S3Place(Struct, frozen=True):
+    """A lake in a bucket, for engines that read the files themselves.
+
+    `endpoint` is a full URL, for AWS too; `prefix` has no slash at its ends and may be empty. Empty keys: the engine
+    finds credentials as AWS's own programs do, which is the role of the machine. Never printed whole.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "file":
-        raise ConfigError(f"lake: unknown scheme {parts.scheme!r} in {url!r}; known: file")
-    root = Path(unquote(parts.path)).absolute()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        root = root.resolve(strict=True)
-        return Lake(url, root, LocalStore(root))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"lake: {root} cannot be used as a folder ({error}); choose another or fix it") from None
+
+    endpoint: str
+    bucket: str
+    prefix: str
+    region: str
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+
+    @property
+    def allow_http(self) -> bool:
+        """Whether requests travel without TLS."""
+        return self.endpoint.startswith("http://")
+
+    @property
+    def url(self) -> str:
+        """The root as a path-style address, without a slash at its end: endpoint, bucket, prefix."""
+        return "/".join(part for part in (self.endpoint, self.bucket, self.prefix) if part)
+
+    def __repr__(self) -> str:
+        return f"S3Place({self.url})"
+
+
+Place = LocalPlace | S3Place
+
+
+class LakeUnavailable(IsothermError):
+    """The lake did not answer, or not as it should: nobody knows whether a write arrived. Trying again may help."""
+
+
+class Lake(Protocol):
+    """Objects by relative path. Every method may be called from any thread.
+
+    All raise ValueError for a path that is not `checked`, and LakeUnavailable, within a bounded time, when the
+    store cannot be reached or refuses. `place` says where the files are to engines that open them themselves.
+    """
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def place(self) -> Place: ...
+
+    def where(self, path: str) -> str:
+        """How a person finds the object ("": the lake itself): a file name or an s3:// address. Holds no secret."""
+        ...
+
+    def put(self, path: str, data: bytes | memoryview | BinaryIO) -> None:
+        """Create the object, from memory or from an open file at its start; it is durable when this returns.
+
+        Raises FileExistsError when the path is taken. It is there whole or not at all, whatever happens.
+        """
+        ...
+
+    def get(self, path: str) -> bytes:
+        """The object's bytes; FileNotFoundError when it is missing."""
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """The object as a seekable file that reads only what is asked for; FileNotFoundError when it is missing."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Remove the object and what an interrupted `put` left of it; a missing one is fine."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """(path, bytes) of every object below the folder `prefix`, in no order."""
+        ...
+
+
+def open_lake(url: str, settings: Settings) -> Lake:
+    """Open the lake at `url`: file:///absolute/path, or s3://bucket/prefix?endpoint=URL&region=NAME.
+
+    A missing folder is made, a missing bucket is not. Raises ConfigError for an unknown scheme and for a place that
+    cannot be used; a bucket that does not answer is not an error yet.
+    """
+    return adapter("lake", url, ADAPTERS)(url, settings)
 
 
 def checked(path: str) -> str:
@@ -43,80 +120,3 @@ def checked(path: str) -> str:
     if any(c < " " or c in "\\#\x7f" for c in path):
         raise ValueError(f"a path in the lake has no control characters, backslash or '#': {path!r}")
     return path
-
-
-class Lake:
-    """Objects by relative path. Every method may be called from any thread.
-
-    `root` is the local folder under it, for engines that open files themselves.
-    """
-
-    def __init__(self, url: str, root: Path, store: LocalStore) -> None:
-        self.url = url
-        self.root = root
-        self._store = store
-        self._synced: set[Path] = set()
-
-    def local_path(self, path: str) -> Path:
-        """Where the object lies on this machine; ValueError when the path would leave the root."""
-        return self.root / checked(path)
-
-    def put(self, path: str, data: bytes | memoryview) -> None:
-        """Create the object; it and its folders are on disk when this returns.
-
-        Raises FileExistsError when the path is taken, ValueError when it is not a path of this lake.
-        """
-        target = self._inside(path)
-        try:
-            obstore.put(self._store, path, memoryview(data).cast("B"), mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            raise FileExistsError(f"{target}: the lake never overwrites") from None
-        _fsync(target)
-        self._sync_folders(target.parent)
-
-    def get(self, path: str) -> bytes:
-        """The object's bytes; FileNotFoundError when it is missing."""
-        self._inside(path)
-        try:
-            return bytes(obstore.get(self._store, path).bytes())
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path}: no such object") from None
-
-    def delete(self, path: str) -> None:
-        """Remove the object and what an interrupted `put` left of it; a missing one is fine."""
-        target = self._inside(path)
-        target.unlink(missing_ok=True)
-        if target.parent.is_dir():
-            for staged in target.parent.glob(f"{target.name}#*"):
-                staged.unlink(missing_ok=True)
-
-    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """(path, bytes) of every object below the folder `prefix`, in no order."""
-        if prefix:
-            self._inside(prefix.rstrip("/"))
-        for chunk in obstore.list(self._store, prefix or None):
-            for meta in chunk:
-                yield meta["path"], meta["size"]
-
-    def _inside(self, path: str) -> Path:
-        target = self.local_path(path)
-        # A symbolic link in the lake must not lead out of it.
-        if not target.parent.resolve().is_relative_to(self.root):
-            raise ValueError(f"{path!r} leads out of the lake through a link")
-        return target
-
-    def _sync_folders(self, folder: Path) -> None:
-        """fsync the folder, and its parents up to the root the first time they are seen."""
-        _fsync(folder)
-        while folder != self.root and folder not in self._synced:
-            _fsync(folder.parent)
-            self._synced.add(folder)
-            folder = folder.parent
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,7 +17,8 @@ from isotherm.errors import IsothermError
 from isotherm.eventlog.port import EventLog, Stored
 from isotherm.land import ledger, merge, retention, rowhash, shapes
 from isotherm.land.columns import Decoded, decode_records
-from isotherm.land.lake import Lake, open_lake
+from isotherm.land.lake import Lake
+from isotherm.land.lake_local import LocalLake
 from isotherm.land.manifest import LakeFile, Landing, Manifest, OffsetRange
 from isotherm.land.parts import Mask, Part, describe, int64, split, without_known
 from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_files
@@ -94,7 +95,7 @@ class Lander:
         self._clock = clock
         self._checkpoint = checkpoint
         self._identity = log.identity
-        self._dead = open_lake(f"file://{settings.data.absolute() / 'dead'}")
+        self._dead = LocalLake.of_folder(settings.data.absolute() / "dead")
         self._buffers: dict[int, _Buffer] = {}
         self._waiting = Waiting()
         self._gaps: list[Gap] = []

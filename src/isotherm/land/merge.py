@@ -114,7 +114,7 @@ def _merge(lake: Lake, manifest: Manifest, old: Sequence[LakeFile], checkpoint: 
     try:
         new = write_files(lake, manifest, [(merged, table)], checkpoint)
         if not _same(decode(lake.get(merged.path), merged.format), table):
-            raise IsothermError(f"{lake.local_path(merged.path)}: reads back differently; nothing was merged")
+            raise IsothermError(f"{lake.where(merged.path)}: reads back differently; nothing was merged")
         checkpoint("checked")
         version = manifest.replace(old, new)
     finally:

@@ -63,7 +63,7 @@ def read_table(lake: Lake, file: Located, columns: Sequence[str] | None = None) 
         return decode(data, file.format, columns)
     except (OSError, EOFError, pa.ArrowException, msgspec.MsgspecError, ValueError) as error:
         raise IsothermError(
-            f"{lake.local_path(file.path)}: the lake file cannot be read ({error}). Restore it from a backup; "
+            f"{lake.where(file.path)}: the lake file cannot be read ({error}). Restore it from a backup; "
             "the manifest still lists it."
         ) from error
 

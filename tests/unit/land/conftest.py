@@ -10,7 +10,7 @@ from landing import NOW, World
 from isotherm.clock import ManualClock
 from isotherm.config import Settings
 from isotherm.eventlog.port import open_log
-from isotherm.land.lake import open_lake
+from isotherm.land.lake_local import LocalLake
 from isotherm.land.manifest import Manifest
 from isotherm.store.db import open_db
 
@@ -25,7 +25,9 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
         built, clock = Settings(**options), ManualClock(NOW)
         engine = open_db(built.url("db"))
         manifest = Manifest(engine, clock, built.land_formats[0])
-        world = World(built, clock, open_log(built, clock), open_lake(built.url("lake")), engine, manifest)
+        world = World(
+            built, clock, open_log(built, clock), LocalLake.of_url(built.url("lake"), built), engine, manifest
+        )
         made.append(world)
         return world
 

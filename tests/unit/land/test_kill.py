@@ -16,7 +16,7 @@ from isotherm.clock import SystemClock
 from isotherm.config import Settings
 from isotherm.eventlog.port import open_log
 from isotherm.land import ledger
-from isotherm.land.lake import open_lake
+from isotherm.land.lake_local import LocalLake
 from isotherm.land.lander import Lander
 from isotherm.land.manifest import Manifest
 from isotherm.store.db import open_db
@@ -36,7 +36,7 @@ from isotherm.store.db import open_db
 settings, clock = Settings(data=Path(sys.argv[1])), SystemClock()
 log = open_log(settings, clock)
 manifest = Manifest(open_db(settings.url("db")), clock)
-lander = Lander(settings, log, open_lake(settings.url("lake")), manifest, clock)
+lander = Lander(settings, log, open_lake(settings.url("lake"), settings), manifest, clock)
 print("ready", flush=True)
 while True:
     lander.step(force=True)
@@ -64,7 +64,7 @@ def test_every_row_lands_once_through_kills(tmp_path: Path) -> None:
         child.stdout.close()
         assert round_ or sent
     engine = open_db(settings.url("db"))
-    manifest, lake = Manifest(engine, clock), open_lake(settings.url("lake"))
+    manifest, lake = Manifest(engine, clock), LocalLake.of_url(settings.url("lake"), settings)
     Lander(settings, log, lake, manifest, clock).drain()
     names = ["batch_id", "position"]
     tables = [pq.read_table(lake.root / f.path, columns=names).to_pydict() for f in manifest.listed()]

@@ -5,19 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isotherm.clock import HOUR_MS
+from isotherm.config import Settings
 from isotherm.errors import ConfigError
-from isotherm.land.lake import Lake, checked, open_lake
+from isotherm.land.lake import checked, open_lake
+from isotherm.land.lake_local import LocalLake
 from isotherm.land.parts import path_of
 
 HOSTILE = ["../x", "a/../../x", "/etc/passwd", "a//b", "", ".", "a/./b", "a\\b", "a\0b", "a\nb", "x#1", "a/", "~/../x"]
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return open_lake(f"file://{tmp_path / 'deep' / 'lake'}")
+def lake(tmp_path: Path) -> LocalLake:
+    return LocalLake.of_url(f"file://{tmp_path / 'deep' / 'lake'}", Settings())
 
 
-def test_an_object_is_created_once_and_read_back(lake: Lake) -> None:
+def test_an_object_is_created_once_and_read_back(lake: LocalLake) -> None:
     lake.put("dt=1/a.bin", b"abc")
     with pytest.raises(FileExistsError):
         lake.put("dt=1/a.bin", b"other")
@@ -27,16 +29,16 @@ def test_an_object_is_created_once_and_read_back(lake: Lake) -> None:
     assert list(lake.list("dt=2")) == []
 
 
-def test_file_and_folders_are_synced_before_put_returns(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_and_folders_are_synced_before_put_returns(lake: LocalLake, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
-    monkeypatch.setattr("isotherm.land.lake._fsync", lambda path: synced.append(str(path.relative_to(lake.root))))
+    monkeypatch.setattr("isotherm.land.lake_local._fsync", lambda path: synced.append(str(path.relative_to(lake.root))))
     lake.put("dt=1/hour=2/a.bin", memoryview(b"abc"))
     assert synced == ["dt=1/hour=2/a.bin", "dt=1/hour=2", "dt=1", "."]
     lake.put("dt=1/hour=2/b.bin", b"")
     assert synced[4:] == ["dt=1/hour=2/b.bin", "dt=1/hour=2"]
 
 
-def test_delete_takes_what_an_interrupted_put_left_and_minds_nothing_missing(lake: Lake) -> None:
+def test_delete_takes_what_an_interrupted_put_left_and_minds_nothing_missing(lake: LocalLake) -> None:
     lake.put("dt=1/a.bin", b"abc")
     (lake.root / "dt=1" / "a.bin#1").write_bytes(b"half")
     lake.delete("dt=1/a.bin")
@@ -46,14 +48,14 @@ def test_delete_takes_what_an_interrupted_put_left_and_minds_nothing_missing(lak
 
 
 @pytest.mark.parametrize("path", HOSTILE)
-def test_no_path_leaves_the_lake(lake: Lake, path: str) -> None:
+def test_no_path_leaves_the_lake(lake: LocalLake, path: str) -> None:
     for call in (lambda: lake.put(path, b"x"), lambda: lake.get(path), lambda: lake.delete(path)):
         with pytest.raises(ValueError, match="lake"):
             call()
     assert [p for p in lake.root.parent.rglob("*") if p.is_file()] == []
 
 
-def test_a_link_does_not_lead_out(lake: Lake, tmp_path: Path) -> None:
+def test_a_link_does_not_lead_out(lake: LocalLake, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (lake.root / "dt=1").symlink_to(outside)
@@ -87,7 +89,7 @@ def test_the_layout() -> None:
 
 def test_unusable_places_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="known: file"):
-        open_lake("s3://bucket/lake")
+    with pytest.raises(ConfigError, match="known: file, s3"):
+        open_lake("gs://bucket/lake", Settings())
     with pytest.raises(ConfigError, match="choose another"):
-        open_lake(f"file://{tmp_path / 'file'}")
+        open_lake(f"file://{tmp_path / 'file'}", Settings())

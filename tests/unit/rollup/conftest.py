@@ -184,7 +184,7 @@ def make_world(tmp_path: Path, olap: Olap) -> Iterator[Callable[..., World]]:
         database = open_db(f"sqlite://{folder / 'isotherm.db'}")
         engines.append(database)
         clock = clock or ManualClock(NOW)
-        lake = open_lake(f"file://{folder / 'lake'}")
+        lake = open_lake(f"file://{folder / 'lake'}", settings)
         manifest = Manifest(database, clock, lake_format)
         engine = ClickHouseEngine(olap, lake, settings)
         jobs = Jobs(settings, database, olap, manifest, engine, clock)

@@ -98,7 +98,7 @@ def make(tmp_path: Path, empty_olap: Olap) -> Iterator[Callable[[], Deployment]]
         empty_olap.command("TRUNCATE TABLE maps")
         built = Settings(data=tmp_path / f"data{len(made)}", log="memory://", land_flush_seconds=15, job_threads=1)
         clock, engine = ManualClock(NOW), open_db(built.url("db"))
-        manifest, lake = Manifest(engine, clock), open_lake(built.url("lake"))
+        manifest, lake = Manifest(engine, clock), open_lake(built.url("lake"), built)
         world = World(built, clock, open_log(built, clock), lake, engine, manifest)
         jobs = Jobs(built, engine, empty_olap, manifest, ClickHouseEngine(empty_olap, lake, built), clock)
         scheduler = Scheduler(built, engine, empty_olap, lake, manifest, clock)

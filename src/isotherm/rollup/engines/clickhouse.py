@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from isotherm.config import GIB, Settings
 from isotherm.errors import Backpressure, IsothermError
-from isotherm.land.lake import Lake
+from isotherm.land.lake import Lake, LocalPlace
 from isotherm.rollup.buckets import Bucket
 from isotherm.rollup.engines.port import RawFile
 from isotherm.rollup.grid import CELLS, GRID_H, GRID_W, SPARSE_BELOW, cell_sql
@@ -70,7 +70,10 @@ class ClickHouseEngine:
     """See `isotherm.rollup.engines.port.Engine`."""
 
     def __init__(self, olap: Olap, lake: Lake, settings: Settings) -> None:
-        root = lake.root
+        place = lake.place
+        if not isinstance(place, LocalPlace):
+            raise IsothermError(f"the tile engine cannot read {lake.where('')}; choose a lake in a folder")
+        root = place.root
         if _GLOB.search(str(root)):
             raise IsothermError(
                 f"{root}: the tile engine cannot read a lake whose folder has one of * ? {{ }} [ ] ' or a backslash "
