@@ -52,7 +52,7 @@ class Parts:
 
     @cached_property
     def lake(self) -> Lake:
-        return open_lake(self.settings.url("lake"))
+        return open_lake(self.settings.url("lake"), self.settings)
 
     @cached_property
     def olap(self) -> Olap:
