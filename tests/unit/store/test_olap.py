@@ -12,7 +12,9 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from isotherm.config import Settings
 from isotherm.errors import Backpressure, ConfigError
 from isotherm.rollup.retention import set_backstop
-from isotherm.store.olap import HANDLES, Olap, Profile, migrate, open_olap
+from isotherm.store.olap import Olap, Profile, open_olap
+from isotherm.store.olap_chdb import HANDLES
+from isotherm.store.olap_migrate import migrate
 
 COLUMNS = {
     "client_id": "LowCardinality(String)",
@@ -136,7 +138,7 @@ def test_another_process_is_told_that_isotherm_runs_already(shared_olap: Olap) -
         "open_olap(sys.argv[1], Settings())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, f"chdb://{shared_olap.folder}"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program, f"chdb://{shared_olap.where}"], capture_output=True, text=True, timeout=60
     )
     assert done.returncode != 0
     assert "ConfigError" in done.stderr
