@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 
+pytest_plugins = ["services.fixtures", "services.scheduling"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Workers know tests by their names: of several with one name they would run one."""

@@ -1,0 +1,80 @@
+"""Fixtures of the servers: one of each per session, started on first use, and fresh ones for tests that kill theirs."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from services.kafka import Kafka
+from services.named import NamedKafka, NamedPostgres, NamedRedis, named
+from services.postgres import Postgres
+from services.programs import Missing
+from services.redis import Redis
+from services.server import Server
+
+S = TypeVar("S", bound=Server)
+
+TOOLS: dict[str, tuple[str, ...]] = {
+    "redis_server": (), "own_redis": (), "postgres": (), "own_postgres": (),
+    "kafka": ("kafka",), "own_kafka": ("kafka",),
+}  # fmt: skip
+"""Fixture: the fetched tools it needs, in the order in which tests run, those that are there first."""
+
+
+def started(make: Callable[[], S]) -> Iterator[S]:
+    """Start a server and stop it at the end; skip the test with one line when something is not installed."""
+    try:
+        server = make()
+        server.start()
+    except Missing as error:
+        pytest.skip(str(error))
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def own(name: str, make: Callable[[], S]) -> Iterator[S]:
+    """A fresh server that the test may kill; skip where the person named one, which is not ours to kill."""
+    if named(name):
+        pytest.skip(f"a drill kills its server, and ISOTHERM_TEST_{name.upper()}_URL names one that is not ours")
+    yield from started(make)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka | NamedKafka]:
+    if url := named("kafka"):
+        yield NamedKafka(url)
+    else:
+        yield from started(Kafka)
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[Kafka]:
+    yield from own("kafka", Kafka)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis | NamedRedis]:
+    if url := named("redis"):
+        yield NamedRedis(url)
+    else:
+        yield from started(Redis)
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    yield from own("redis", Redis)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres | NamedPostgres]:
+    if url := named("postgres"):
+        yield NamedPostgres(url)
+    else:
+        yield from started(Postgres)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    yield from own("postgres", Postgres)

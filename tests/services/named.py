@@ -1,0 +1,35 @@
+"""Servers that a person names in the environment; tests use them instead of starting their own."""
+
+import os
+from urllib.parse import urlsplit
+
+from services.kafka import Topics
+from services.postgres import Databases
+
+PREFIX = "ISOTHERM_TEST_"
+
+
+def named(server: str) -> str | None:
+    """What ISOTHERM_TEST_<SERVER>_URL says; None when it is not set."""
+    return os.environ.get(f"{PREFIX}{server.upper()}_URL") or None
+
+
+class NamedKafka(Topics):
+    """A Kafka at kafka://host:port; it is not ours to stop."""
+
+    def __init__(self, url: str) -> None:
+        self.bootstrap = url.removeprefix("kafka://").rstrip("/")
+
+
+class NamedPostgres(Databases):
+    """A PostgreSQL at postgresql://...; databases that tests make there stay."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+class NamedRedis:
+    """A Redis at redis://...; it is not ours to stop."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/0"
