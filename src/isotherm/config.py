@@ -134,6 +134,12 @@ class Settings(BaseSettings):
     s3_access_key_id: str = Field("", description="S3 key. Default: AWS_* variables, then the machine's role.")
     s3_secret_access_key: str = Field("", description="S3 secret.")
     s3_session_token: str = Field("", description="S3 session token of temporary credentials.")
+    s3_timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="An S3 request without an answer is given up after this long. A step that fails is tried again for "
+        "as long, so the lander knows after at most twice this time.",
+    )
     clickhouse_password: str = Field("", description="Password for the ClickHouse server.")
     clickhouse_cluster: str = Field(
         "", description="Cluster whose nodes share the tiles, sharded by client_id; empty: one server."
@@ -173,6 +179,15 @@ class Settings(BaseSettings):
     weekly_retention_days: int = Field(1825, ge=1, description="How long weekly tiles stay.")
     close_delay_seconds: float = Field(
         60.0, ge=0, description="An hour is closed, and its small files are merged, this long after its end."
+    )
+    compact_target_bytes: int = Field(
+        256 * MIB,
+        ge=MIB,
+        description="Files of a closed hour of one client are merged until they are about this large; 128 MiB to 1 GiB "
+        "suits engines that read from S3.",
+    )
+    compact_memory_bytes: int = Field(
+        GIB, ge=64 * MIB, description="Memory that merging may take, however large the files become."
     )
     retile_min_seconds: float = Field(
         2.0,

@@ -73,6 +73,7 @@ class Stores(Where):
     s3_access_key_id: Annotated[Text, setting("s3_access_key_id", SCALE)] = None
     s3_secret_access_key: Annotated[Text, setting("s3_secret_access_key", SCALE)] = None
     s3_session_token: Annotated[Text, setting("s3_session_token", SCALE)] = None
+    s3_timeout_seconds: Annotated[Real, setting("s3_timeout_seconds", SCALE)] = None
     clickhouse_password: Annotated[Text, setting("clickhouse_password", SCALE)] = None
     clickhouse_cluster: Annotated[Text, setting("clickhouse_cluster", SCALE)] = None
     clickhouse_replicated: Annotated[Flag, setting("clickhouse_replicated", SCALE)] = None
@@ -107,6 +108,8 @@ class Landing(Stores):
     land_flush_seconds: Annotated[Real, setting("land_flush_seconds", LANDING)] = None
     land_flush_bytes: Annotated[Number, setting("land_flush_bytes", LANDING)] = None
     close_delay_seconds: Annotated[Real, setting("close_delay_seconds", LANDING)] = None
+    compact_target_bytes: Annotated[Number, setting("compact_target_bytes", LANDING)] = None
+    compact_memory_bytes: Annotated[Number, setting("compact_memory_bytes", LANDING)] = None
     raw_retention_days: Annotated[Number, setting("raw_retention_days", RETENTION)] = None
 
 
