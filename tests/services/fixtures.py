@@ -6,10 +6,11 @@ from typing import TypeVar
 import pytest
 
 from services.kafka import Kafka
-from services.named import NamedKafka, NamedPostgres, NamedRedis, named
+from services.named import NamedKafka, NamedPostgres, NamedRedis, NamedS3, named
 from services.postgres import Postgres
 from services.programs import Missing
 from services.redis import Redis
+from services.s3 import Minio, Versitygw
 from services.server import Server
 
 S = TypeVar("S", bound=Server)
@@ -17,6 +18,7 @@ S = TypeVar("S", bound=Server)
 TOOLS: dict[str, tuple[str, ...]] = {
     "redis_server": (), "own_redis": (), "postgres": (), "own_postgres": (),
     "kafka": ("kafka",), "own_kafka": ("kafka",),
+    "versitygw": ("versitygw",), "own_versitygw": ("versitygw",), "minio": ("minio",), "own_minio": ("minio",),
 }  # fmt: skip
 """Fixture: the fetched tools it needs, in the order in which tests run, those that are there first."""
 
@@ -78,3 +80,26 @@ def postgres() -> Iterator[Postgres | NamedPostgres]:
 @pytest.fixture
 def own_postgres() -> Iterator[Postgres]:
     yield from own("postgres", Postgres)
+
+
+@pytest.fixture(scope="session")
+def versitygw() -> Iterator[Versitygw | NamedS3]:
+    if url := named("s3"):
+        yield NamedS3(url)
+    else:
+        yield from started(Versitygw)
+
+
+@pytest.fixture
+def own_versitygw() -> Iterator[Versitygw]:
+    yield from own("s3", Versitygw)
+
+
+@pytest.fixture(scope="session")
+def minio() -> Iterator[Minio]:
+    yield from started(Minio)
+
+
+@pytest.fixture
+def own_minio() -> Iterator[Minio]:
+    yield from started(Minio)

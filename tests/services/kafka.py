@@ -75,7 +75,8 @@ class Kafka(Topics, Server):
         super().__init__()
         self.settings = {name.replace("_", "."): value for name, value in settings.items()}
         self.sasl_password = secrets.token_urlsafe(12)
-        self.cluster_id = base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
+        # The first byte is 0: an id that starts with a dash looks like an option.
+        self.cluster_id = base64.urlsafe_b64encode(b"\0" + os.urandom(15)).rstrip(b"=").decode()
 
     @property
     def bootstrap(self) -> str:  # type: ignore[override]

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from services.kafka import Topics
 from services.postgres import Databases
+from services.s3 import REGION, Buckets
 
 PREFIX = "ISOTHERM_TEST_"
 
@@ -33,3 +34,13 @@ class NamedRedis:
 
     def __init__(self, url: str) -> None:
         self.url = url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/0"
+
+
+class NamedS3(Buckets):
+    """An S3 at an endpoint URL, with ISOTHERM_TEST_S3_KEY and _SECRET (and _REGION); buckets made there stay."""
+
+    def __init__(self, url: str) -> None:
+        self.endpoint = url.rstrip("/")
+        self.access_key = os.environ[f"{PREFIX}S3_KEY"]
+        self.secret_key = os.environ[f"{PREFIX}S3_SECRET"]
+        self.region = os.environ.get(f"{PREFIX}S3_REGION", REGION)

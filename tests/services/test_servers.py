@@ -3,6 +3,7 @@
 from services.kafka import Kafka
 from services.postgres import Postgres
 from services.redis import Redis
+from services.s3 import Minio, Versitygw
 
 
 def test_shared_redis_answers(redis_server: Redis) -> None:
@@ -15,3 +16,7 @@ def test_shared_postgres_answers(postgres: Postgres) -> None:
 
 def test_shared_kafka_answers(kafka: Kafka) -> None:
     assert kafka.create_topic("answers", 2) == "answers"
+
+
+def test_shared_s3_servers_answer(versitygw: Versitygw, minio: Minio) -> None:
+    assert versitygw.make_bucket() != minio.make_bucket()
