@@ -121,7 +121,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if error.filename is None:
             raise
         return _failed(f"{error.filename}: {error.strerror}")
+    except Exception as error:
+        if (why := _lost_database(error)) is None:
+            raise
+        return _failed(f"the database stopped answering ({why}); what was done is kept: run the command again")
     return result if isinstance(result, int) else 0
+
+
+def _lost_database(error: Exception) -> str | None:
+    """What the database driver said, None when this is something else."""
+    from sqlalchemy.exc import DBAPIError
+
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return " ".join(str(error.orig).split()) if lost else None
 
 
 def _failed(message: str) -> int:

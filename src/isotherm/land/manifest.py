@@ -18,7 +18,7 @@ from isotherm.errors import IsothermError
 from isotherm.land import effects, rowhash
 from isotherm.land.lake import Lake
 from isotherm.land.shapes import Key, Seen, write_shapes
-from isotherm.store.db import next_version, reading, writing
+from isotherm.store.db import next_version, reading, total, writing
 from isotherm.store.tables import file_ranges, files, positions, sequences, snapshots
 from isotherm.store.upsert import upsert
 
@@ -293,7 +293,7 @@ class Manifest:
         The rows on top are those of the format with most rows: formats hold the same rows.
         """
         statement = (
-            sa.select(files.c.format, sa.func.count(), sa.func.sum(files.c.rows), sa.func.sum(files.c.bytes))
+            sa.select(files.c.format, sa.func.count(), total(files.c.rows), total(files.c.bytes))
             .where(files.c.state == "listed")
             .group_by(files.c.format)
             .order_by(files.c.format)

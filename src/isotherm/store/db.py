@@ -1,11 +1,14 @@
-"""The relational store: one engine, our pragmas, and the migrations."""
+"""The relational store: opening it, its two kinds of transactions, and the migrations.
 
-import sqlite3
-from collections.abc import Generator
+Writers go one at a time, on SQLite by its own lock and on PostgreSQL by an advisory lock of the database. So of two
+versions the one drawn later is committed later, which dirty marks, snapshots and published buckets lean on.
+"""
+
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from alembic import command
@@ -13,80 +16,124 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
+from isotherm.adapters import Adapters, adapter
+from isotherm.clock import Clock
+from isotherm.config import without_password
 from isotherm.errors import ConfigError
 from isotherm.store.tables import sequences
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-BUSY_TIMEOUT_MS: Final = 30_000
+ADAPTERS: Final[Adapters] = {
+    "sqlite": ("isotherm.store.db_sqlite:open_engine", ""),
+    "postgresql": ("isotherm.store.db_postgresql:open_engine", "postgresql"),
+}
+_AGAIN_S: Final = 0.3
+"""A server that restarts is asked again after this long, once."""
+_READ: Final[dict[str, dict[str, Any]]] = {
+    "sqlite": {"read_only": True},
+    "postgresql": {"read_only": True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+}
 
 
 def open_db(url: str) -> Engine:
     """Open the store and bring its schema up to date.
 
-    `url` is sqlite:///absolute/path. Raises ConfigError when the file is not a database, is damaged, or was
-    written by a newer version.
+    `url` is sqlite:///absolute/path or postgresql://user:password@host:port/database. Raises ConfigError when it
+    cannot be used: no database, damaged, written by a newer version, out of reach, or without the rights it takes.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "sqlite":
-        raise ConfigError(f"db: unknown scheme {parts.scheme!r} in {url!r}; known: sqlite")
-    path = Path(parts.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(
-        f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}
-    )
-    event.listen(engine, "connect", _prepare_connection)
-    event.listen(engine, "begin", _begin_immediate)
+    opener: Callable[[str], tuple[Engine, Callable[[DatabaseError], ConfigError | None]]] = adapter("db", url, ADAPTERS)
+    engine, explain = opener(url)
     try:
         migrate(engine)
     except DatabaseError as error:
         engine.dispose()
-        if isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig):
+        explained = explain(error)
+        if explained is None:
             raise
-        raise ConfigError(
-            f"{path}: not a usable database ({error.orig}). Restore it from a backup, or move it away and start "
-            "again: the lake's files stay, their list is lost."
-        ) from None
+        raise explained from None
     except CommandError:
         engine.dispose()
-        raise ConfigError(f"{path}: written by a newer version of isotherm; use that version or a newer one") from None
+        raise ConfigError(
+            f"{without_password(url)}: written by a newer version of isotherm; use that version or a newer one"
+        ) from None
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
-
-
-def _prepare_connection(connection: Any, _: Any) -> None:
-    # With None, sqlite3 starts no transaction of its own; `_begin_immediate` says when one begins and how.
-    connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    # A transaction that reads first and writes later would fail with "database is locked" under WAL.
-    mode = "DEFERRED" if connection.get_execution_options().get("read_only") else "IMMEDIATE"
-    connection.exec_driver_sql(f"BEGIN {mode}")
 
 
 @contextmanager
 def reading(engine: Engine) -> Generator[Connection]:
     """A read transaction: one consistent snapshot, never waits for a writer."""
-    with engine.connect().execution_options(read_only=True) as connection, connection.begin():
+    with _begun(engine, **_READ[engine.dialect.name]) as connection:
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Generator[Connection]:
-    """A write transaction; writers go one at a time. Rolls back when the block raises."""
-    with engine.connect() as connection, connection.begin():
+    """A write transaction; writers go one at a time. Rolls back when the block raises.
+
+    When the connection is lost while it commits, nobody knows whether it did: OperationalError is raised, and who
+    tries again must find out from what is stored, as landings do by their position.
+    """
+    with _begun(engine) as connection:
         yield connection
+
+
+@contextmanager
+def _begun(engine: Engine, **options: Any) -> Generator[Connection]:
+    connection = _connect(engine, options)
+    with connection:
+        # `_connect` has begun: this takes the transaction over, commits it, or rolls it back.
+        transaction = connection.get_transaction()
+        assert transaction is not None
+        with transaction:
+            yield connection
+
+
+def _connect(engine: Engine, options: dict[str, Any]) -> Connection:
+    """A connection whose transaction has begun. Nothing was done yet, so a lost server may be asked again."""
+    try:
+        return _begin(engine, options)
+    except OperationalError:
+        if engine.dialect.name == "sqlite":
+            raise
+        time.sleep(_AGAIN_S)
+        return _begin(engine, options)
+
+
+def _begin(engine: Engine, options: dict[str, Any]) -> Connection:
+    connection = engine.connect()
+    try:
+        connection.execution_options(**options).begin()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def next_version(connection: Connection) -> int:
     """Draw the next version from the one sequence; inside a write transaction."""
     connection.execute(sa.update(sequences).where(sequences.c.name == "version").values(value=sequences.c.value + 1))
     return connection.execute(sa.select(sequences.c.value).where(sequences.c.name == "version")).scalar_one()
+
+
+def now_ms(connection: Connection, clock: Clock) -> int:
+    """The time that all who share the store agree on, in ms: a server's own, else the clock's.
+
+    For what one machine writes and another compares within seconds; SQLite is one machine.
+    """
+    if connection.dialect.name == "sqlite":
+        return clock.now_ms()
+    return connection.exec_driver_sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").scalar_one()
+
+
+def total(column: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+    """The sum of a column of integers as an integer, 0 without rows; PostgreSQL's own sums are decimals."""
+    return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger)
 
 
 def revisions() -> frozenset[str]:
@@ -101,10 +148,10 @@ def _migrations() -> Config:
 
 
 def migrate(engine: Engine) -> None:
-    """Run the migrations that are missing."""
+    """Run the migrations that are missing, in one transaction; of many processes that start at once one does."""
     config = _migrations()
     script = ScriptDirectory.from_config(config)
-    with engine.connect().execution_options(read_only=True) as connection, connection.begin():
+    with reading(engine) as connection:
         if MigrationContext.configure(connection).get_current_revision() == script.get_current_head():
             return
     with writing(engine) as connection:

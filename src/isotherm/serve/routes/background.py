@@ -20,7 +20,7 @@ from isotherm.serve import known, params
 from isotherm.serve.answer import AnyRequest, has
 from isotherm.serve.deps import Deps, InDeps
 from isotherm.serve.picture import MAX_BYTES, MEDIA_TYPES, STORED_AS, Picture, prepare
-from isotherm.store.db import reading, writing
+from isotherm.store.db import reading, total, writing
 from isotherm.store.tables import backgrounds
 from isotherm.store.upsert import upsert
 
@@ -182,7 +182,7 @@ def _keep(deps: Deps, client_id: str, screen_id: str, picture: Picture) -> dict[
 
 
 def _check_room(connection: Connection, client_id: str, screen_id: str, size: int) -> None:
-    others = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(backgrounds.c.bytes), 0)).where(
+    others = sa.select(sa.func.count(), total(backgrounds.c.bytes)).where(
         backgrounds.c.client_id == client_id, backgrounds.c.screen_id != screen_id
     )
     pictures, kept = connection.execute(others).one()

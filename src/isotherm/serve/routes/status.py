@@ -14,7 +14,7 @@ from isotherm.rollup.buckets import Level, floor
 from isotherm.serve.deps import InDeps
 from isotherm.serve.more import OPEN
 from isotherm.serve.queries import sql
-from isotherm.store.db import reading
+from isotherm.store.db import reading, total
 from isotherm.store.tables import buckets, dirty, files
 
 _NO_STORE: Final = {"cache-control": "no-store"}
@@ -61,14 +61,13 @@ def _by_level(connection: Connection, table: sa.Table) -> dict[str, int]:
 
 def _lake(connection: Connection) -> dict[str, dict[str, int]]:
     query = (
-        sa.select(files.c.format, sa.func.count(), sa.func.sum(files.c.rows), sa.func.sum(files.c.bytes))
+        sa.select(files.c.format, sa.func.count(), total(files.c.rows), total(files.c.bytes))
         .where(files.c.state == "listed")
         .group_by(files.c.format)
         .order_by(files.c.format)
     )
     return {
-        name: {"files": count, "rows": int(rows), "bytes": int(size)}
-        for name, count, rows, size in connection.execute(query)
+        name: {"files": count, "rows": rows, "bytes": size} for name, count, rows, size in connection.execute(query)
     }
 
 
