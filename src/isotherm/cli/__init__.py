@@ -122,18 +122,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         return _failed(f"{error.filename}: {error.strerror}")
     except Exception as error:
-        if (why := _lost_database(error)) is None:
+        if (why := _database_said(error)) is None:
             raise
-        return _failed(f"the database stopped answering ({why}); what was done is kept: run the command again")
+        return _failed(f"the database does not answer ({why}); what was done is kept: run the command again later")
     return result if isinstance(result, int) else 0
 
 
-def _lost_database(error: Exception) -> str | None:
-    """What the database driver said, None when this is something else."""
-    from sqlalchemy.exc import DBAPIError
+def _database_said(error: Exception) -> str | None:
+    """What the database driver said when it gave up; None when the error is something else."""
+    from sqlalchemy.exc import DBAPIError, OperationalError
 
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    return " ".join(str(error.orig).split()) if lost else None
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or isinstance(error, OperationalError)):
+        return " ".join(str(error.orig).split())
+    return None
 
 
 def _failed(message: str) -> int:
