@@ -76,7 +76,9 @@ class Parts:
 
     @cached_property
     def scheduler(self) -> Scheduler:
-        return Scheduler(self.settings, self.engine, self.olap, self.lake, self.manifest, self.clock)
+        scheduler = Scheduler(self.settings, self.engine, self.olap, self.lake, self.manifest, self.clock)
+        self._stack.callback(scheduler.jobs.engine.close)
+        return scheduler
 
 
 class Workers:

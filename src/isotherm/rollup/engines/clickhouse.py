@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from isotherm.config import GIB, Settings
 from isotherm.errors import Backpressure, IsothermError
 from isotherm.land.lake import Lake, LocalPlace
 from isotherm.rollup.buckets import Bucket
+from isotherm.rollup.engines import stored
 from isotherm.rollup.engines.port import RawFile
 from isotherm.rollup.grid import CELLS, GRID_H, GRID_W, SPARSE_BELOW, cell_sql
 from isotherm.store.olap import Olap, Params
@@ -31,10 +32,6 @@ DENSE_MAPS: Final = 1_000
 """Maps per dense query when they are known to be many: with two threads about half of DENSE_MEMORY."""
 
 _KEYS: Final = "client_id, screen_id, event_type"
-_COLUMNS: Final = (
-    "client_id, screen_id, event_type, segment, level, bucket_start, version, grid_w, grid_h, "
-    "cells, counts, events, tiled, last_event"
-)
 _CELL: Final = (
     f"toUInt16(if(isNull(x_norm) OR isNull(y_norm), {CELLS},"
     f" {cell_sql('assumeNotNull(x_norm)', 'assumeNotNull(y_norm)')}))"
@@ -91,7 +88,7 @@ class ClickHouseEngine:
     def tile(self, bucket: Bucket, files: Sequence[RawFile], version: int) -> None:
         for part in _portions(files):
             source = self._source(part)
-            head, params = _insert_head(bucket, version)
+            head, params = stored.insert_head(bucket, version)
             if source.rows < SPARSE_BELOW:
                 self._olap.command(head + _sparse(source, "1"), params)
                 continue
@@ -132,46 +129,28 @@ class ClickHouseEngine:
         return _Source(table, "max(event_time)", rows)
 
     def roll_up(self, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
-        head, params = _insert_head(bucket, version)
-        params |= {"clients": list(client_ids), "child": _child(bucket), "until": bucket.end // 1000}
+        head, params = stored.insert_head(bucket, version)
+        params |= stored.children_of(bucket, client_ids)
         big = (
-            f"({_KEYS}, segment) IN (SELECT {_KEYS}, segment FROM maps FINAL WHERE {_CHILDREN}"
+            f"({_KEYS}, segment) IN (SELECT {_KEYS}, segment FROM maps FINAL WHERE {stored.CHILDREN}"
             f" GROUP BY {_KEYS}, segment"
             f" HAVING max(empty(cells) AND tiled > 0) OR sum(length(cells)) >= {SPARSE_BELOW})"
         )
-        count = f"SELECT uniqExact({_KEYS}, segment) AS n FROM maps FINAL WHERE {_CHILDREN} AND {big}"
+        count = f"SELECT uniqExact({_KEYS}, segment) AS n FROM maps FINAL WHERE {stored.CHILDREN} AND {big}"
         maps = self._olap.query(count, params, profile="write").column("n")[0].as_py()
         for only in _slices(-(-maps // DENSE_MAPS)):
             self._olap.command(head + _sum_dense(f"{big} AND {only}"), params)
         self._olap.command(head + _sum_sparse(f"NOT {big}"), params)
 
     def clear_vanished(self, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
-        head, params = _insert_head(bucket, version)
-        self._olap.command(
-            head + "SELECT client_id, screen_id, event_type, segment, level, bucket_start, {version:UInt64},"
-            " grid_w, grid_h, []::Array(UInt16), []::Array(UInt64), 0, 0, last_event FROM maps FINAL"
-            " WHERE client_id IN {clients:Array(String)} AND level = {level:String}"
-            " AND bucket_start = {start:DateTime} AND version < {version:UInt64} AND events > 0",
-            params | {"clients": list(client_ids)},
-        )
+        stored.clear_vanished(self._olap, bucket, client_ids, version)
 
-
-_CHILDREN: Final = (
-    "client_id IN {clients:Array(String)} AND level = {child:String}"
-    " AND bucket_start >= {start:DateTime} AND bucket_start < {until:DateTime} AND events > 0"
-)
-
-
-def _insert_head(bucket: Bucket, version: int) -> tuple[str, dict[str, Any]]:
-    return f"INSERT INTO maps ({_COLUMNS}) ", {
-        "level": bucket.level.value,
-        "start": bucket.start // 1000,
-        "version": version,
-    }
+    def close(self) -> None:
+        """Nothing stays between jobs."""
 
 
 def _row(segment: str, tiled: str, client: str = "client_id") -> str:
-    """The stored columns, in the order of `_COLUMNS`, over an inner query that names its results."""
+    """The stored columns, in the order of `stored.COLUMNS`, over an inner query that names its results."""
     return (
         f"SELECT {client}, screen_id, event_type, {segment}, {{level:String}}, toDateTime({{start:DateTime}}, 'UTC'),"
         f" {{version:UInt64}}, {GRID_W}, {GRID_H}, stored_cells, stored_counts, n_events, {tiled}, latest FROM "
@@ -212,7 +191,7 @@ def _sum_dense(where: str) -> str:
         " sumForEachIf(counts, empty(cells)) AS dense, sumMapIf(cells, counts, notEmpty(cells)) AS sparse,"
         f" arrayMap((a, b) -> a + b, arrayResize(dense, {CELLS}, 0),"
         f" arrayReduce('sumResample(0, {CELLS}, 1)', sparse.2, sparse.1)) AS all_counts, {_DENSE_STORED}"
-        f" FROM maps FINAL WHERE {_CHILDREN} AND {where} GROUP BY {_KEYS}, segment"
+        f" FROM maps FINAL WHERE {stored.CHILDREN} AND {where} GROUP BY {_KEYS}, segment"
     )
     return _row("segment", "arraySum(stored_counts)") + f"({inner})"
 
@@ -221,16 +200,9 @@ def _sum_sparse(where: str) -> str:
     inner = (
         f"SELECT {_KEYS}, segment, sum(events) AS n_events, max(last_event) AS latest,"
         " sumMap(cells, counts) AS sparse, sparse.1 AS stored_cells, sparse.2 AS stored_counts"
-        f" FROM maps FINAL WHERE {_CHILDREN} AND {where} GROUP BY {_KEYS}, segment"
+        f" FROM maps FINAL WHERE {stored.CHILDREN} AND {where} GROUP BY {_KEYS}, segment"
     )
     return _row("segment", "arraySum(stored_counts)") + f"({inner})"
-
-
-def _child(bucket: Bucket) -> str:
-    level = bucket.level.child
-    if level is None:
-        raise ValueError("an hour has no children to sum")
-    return level.value
 
 
 def _slices(count: int) -> Iterator[str]:

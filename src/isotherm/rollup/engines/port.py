@@ -46,10 +46,20 @@ class Engine(Protocol):
         """Insert an all-zero map for every map of these clients that an older version has and this one has not."""
         ...
 
+    def close(self) -> None:
+        """End what the engine keeps running between jobs; the next job starts it again."""
+        ...
+
 
 Opener = Callable[[Settings, Olap, Lake], Engine]
 
-ADAPTERS: Final[Adapters] = {"clickhouse": ("isotherm.rollup.engines.clickhouse:ClickHouseEngine.open", "")}
+_SPARK: Final = ("isotherm.rollup.engines.spark.engine:SparkEngine.open", "")
+ADAPTERS: Final[Adapters] = {
+    "clickhouse": ("isotherm.rollup.engines.clickhouse:ClickHouseEngine.open", ""),
+    "spark": _SPARK,
+    "spark+local": _SPARK,
+    "spark+k8s": _SPARK,
+}
 
 
 def open_engine(settings: Settings, olap: Olap, lake: Lake) -> Engine:
