@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy.engine import Engine
 
+from isotherm.cli.pulse import watched
 from isotherm.clock import SystemClock
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog, open_log
@@ -136,9 +137,9 @@ def stop_signals(stop: Callable[[], None], *, ignore_interrupt: bool) -> Generat
 
 def run_role(settings: Settings, logger: Any, run: Callable[[threading.Event], None]) -> int:
     """Run one role in this thread until SIGTERM or Ctrl-C; returns the exit code."""
-    stop = threading.Event()
-    logger.info("running", pid=os.getpid(), data=str(settings.data.absolute()))
-    with stop_signals(stop.set, ignore_interrupt=False):
-        run(stop)
+    with watched(settings, logger) as stop:
+        logger.info("running", pid=os.getpid(), data=str(settings.data.absolute()))
+        with stop_signals(stop.set, ignore_interrupt=False):
+            run(stop)
     logger.info("stopped")
     return 0
