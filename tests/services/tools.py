@@ -27,6 +27,7 @@ TOOLS: dict[str, Recipe] = {
         PythonEnvironment("spark", "4.3.0", ("pyspark==4.3.0", "numpy==2.4.6", "pyarrow==26.0.1")),
         PythonEnvironment("flink", "2.3.0", ("apache-flink-libraries==2.3.0",), dependencies=False),
         GoProgram("versitygw", "1.8.0", "github.com/versity/versitygw/cmd/versitygw@v1.8.0"),
+        GoProgram("helm", "4.3.1", "helm.sh/helm/v4/cmd/helm@v4.3.1"),
         GoProgram("minio", "20260212", "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"),
     )
 }

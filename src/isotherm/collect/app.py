@@ -1,6 +1,7 @@
 """The collector as an RSGI application: routes, and the walk of one batch through the steps."""
 
 import asyncio
+import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic, perf_counter
 from typing import Any, Final, Protocol
@@ -48,6 +49,7 @@ class Collector:
         self._log = log
         self._files = files
         self._clock = clock
+        self._token = settings.token.encode()
         self._rules = Rules(frozenset(settings.clients), settings.late_horizon_ms, log.max_record_bytes)
         self._budget = Budget(settings.max_in_flight_bytes)
         self._intake = Intake(settings.body_timeout_s)
@@ -78,7 +80,7 @@ class Collector:
                 reply = await self._batch(scope, proto)
                 self._tally.answers[reply.status] += 1
             else:
-                reply = self._file(scope) or await self._other(scope.path, scope.method)
+                reply = self._refused(scope) or self._file(scope) or await self._other(scope.path, scope.method)
         except Disconnected:
             return
         except Exception:
@@ -135,6 +137,16 @@ class Collector:
             raise
         if not new:
             request.duplicate, request.accepted = request.accepted, 0
+
+    def _refused(self, scope: Any) -> Answer | None:
+        """401 for metrics without the token, when there is one; everything else here is for everybody."""
+        if not self._token or scope.path != "/metrics":
+            return None
+        scheme, _, given = (scope.headers.get("authorization") or "").partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token):
+            return None
+        said = "metrics are for those who know the token: send it as Authorization: Bearer TOKEN"
+        return answer.problem(Problem(401, said, headers={"www-authenticate": "Bearer"}))
 
     def _file(self, scope: Any) -> Answer | None:
         if self._files is None or scope.method not in ("GET", "HEAD"):

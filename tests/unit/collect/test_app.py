@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -345,6 +346,21 @@ def test_metrics_count_events_and_time_steps(collector: RunningCollector) -> Non
     assert counted(sent) == before + 2
     for step in ("decode", "validate", "authorise", "limit", "enrich", "append", "answer"):
         assert counted(f'isotherm_collect_step_seconds_total{{step="{step}"}}') > 0
+
+
+@pytest.mark.system
+def test_metrics_of_the_collector_need_the_token_when_there_is_one(tmp_path: Path) -> None:
+    running = RunningCollector(tmp_path / "data", token="secret").start()
+    try:
+        url = running.url + "/metrics"
+        refused = httpx.get(url)
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert httpx.get(url, headers={"authorization": "Bearer other"}).status_code == 401
+        assert httpx.get(url, headers={"authorization": "Bearer secret"}).status_code == 200
+        assert httpx.get(running.url + "/v1/healthz").status_code == 200
+        assert running.post(batch(1)).status_code == 202
+    finally:
+        assert running.stop() == 0
 
 
 def test_an_import_is_told_every_reason(collector: RunningCollector) -> None:
