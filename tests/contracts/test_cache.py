@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
-from isotherm.config import Settings
+from isotherm.config import load_settings
 from isotherm.errors import ConfigError
 from isotherm.store.cache import Cache, open_cache
 
@@ -29,7 +29,7 @@ class Place:
     opened: list[Cache]
 
     def open(self, url: str | None = None) -> Cache:
-        self.opened.append(open_cache(Settings(cache=url or self.url), self.clock))
+        self.opened.append(open_cache(load_settings(cache=url or self.url), self.clock))
         return self.opened[-1]
 
     def wait(self, ms: int) -> None:
@@ -237,5 +237,5 @@ def test_any_steps_leave_what_plain_dictionaries_hold(cache: Cache, steps: list[
 )
 def test_a_wrong_cache_url_says_what_is_right(url: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as refused:
-        open_cache(Settings(cache=url))
+        open_cache(load_settings(cache=url))
     assert "secret" not in str(refused.value)
