@@ -5,7 +5,7 @@ in one transaction. Interrupted anywhere, maps are whole, the bucket is still di
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from isotherm.rollup.buckets import Bucket, Level
 from isotherm.rollup.engines.port import Engine
 from isotherm.rollup.expiry import kept_from, raw_kept_from
 from isotherm.rollup.leases import Busy, Lease, lease
-from isotherm.rollup.publish import Publication, measure, publish
+from isotherm.rollup.publish import Facts, Publication, measure, publish
 from isotherm.store.db import next_version, writing
 from isotherm.store.olap import Olap
 from isotherm.store.tables import buckets
@@ -132,6 +132,8 @@ class Jobs:
                 self.manifest.release(inputs.snapshot)
         self.engine.clear_vanished(bucket, client_ids, inputs.version)
         facts = measure(self.olap, bucket, client_ids, inputs.version)
+        if inputs.snapshot is not None:
+            _check_rows(facts, inputs.snapshot)
         cost_ms = round((time.monotonic() - began) * 1000)
         job = Publication(bucket, inputs.version, inputs.manifest_version, facts, inputs.provenance, cost_ms)
         with writing(self.database) as connection:
@@ -161,6 +163,16 @@ class Jobs:
         for client_id, start, child_version, digest, _ in rows:
             provenance[client_id]["children"].append({"start": start, "version": child_version, "hash": digest})
         return _Inputs(version, max((row.manifest_version for row in rows), default=0), provenance, None)
+
+
+def _check_rows(facts: Mapping[str, Facts], snapshot: Snapshot) -> None:
+    """An engine that sees the lake from another machine may find a file missing and say nothing."""
+    found, listed = sum(made.rows for made in facts.values()), sum(file.rows for file in snapshot.files)
+    if found != listed:
+        raise IsothermError(
+            f"the maps hold {found} events and the lake's files {listed}: the engine does not see all files of the "
+            "lake; make sure that it reads the same lake (setting lake), nothing was published"
+        )
 
 
 def _children(

@@ -36,6 +36,7 @@ _PERIOD: Final = "if(level = 'hour', toYYYYMM(bucket_start), toYear(bucket_start
 
 def _drop_maps(olap: Olap, level: Level, before_ms: int) -> None:
     """Whole periods by partition, which costs nothing, and the rest of the oldest period row by row."""
+    stored = olap.layout.stored("maps") + olap.layout.on_cluster
     periods = olap.query(
         f"SELECT {_PERIOD} AS period, toUnixTimestamp(max(bucket_start)) AS latest FROM maps"
         " WHERE level = {level:String} AND bucket_start < {before:DateTime} GROUP BY period",
@@ -51,10 +52,10 @@ def _drop_maps(olap: Olap, level: Level, before_ms: int) -> None:
             "maintain",
         ).to_pylist()[0]["n"]
         if not remaining:
-            olap.command(f"ALTER TABLE maps DROP PARTITION {partition}", profile="maintain")
+            olap.command(f"ALTER TABLE {stored} DROP PARTITION {partition}", profile="maintain")
             continue
         olap.command(
-            f"DELETE FROM maps WHERE level = {{level:String}} AND {_PERIOD} = {{period:UInt32}}"
+            f"DELETE FROM {stored} WHERE level = {{level:String}} AND {_PERIOD} = {{period:UInt32}}"
             " AND bucket_start < {before:DateTime}",
             {"level": level.value, "period": period["period"], "before": before_ms // 1000},
             "maintain",
@@ -72,8 +73,14 @@ def set_backstop(olap: Olap, settings: Settings) -> None:
         f"bucket_start + toIntervalDay({kept + BACKSTOP_DAYS}) WHERE level = '{level.value}'"
         for level, kept in days.items()
     )
-    made = olap.query("SELECT create_table_query AS q FROM system.tables WHERE name = 'maps' AND database = 'default'")
+    stored = olap.layout.stored("maps")
+    made = olap.query(
+        "SELECT create_table_query AS q FROM system.tables WHERE name = {name:String} AND database = currentDatabase()",
+        {"name": stored},
+    )
     if rules not in made.to_pylist()[0]["q"]:
         olap.command(
-            f"ALTER TABLE maps MODIFY TTL {rules} SETTINGS materialize_ttl_after_modify = 0", profile="maintain"
+            f"ALTER TABLE {stored}{olap.layout.on_cluster} MODIFY TTL {rules}"
+            " SETTINGS materialize_ttl_after_modify = 0",
+            profile="maintain",
         )

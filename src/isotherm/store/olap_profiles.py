@@ -35,6 +35,8 @@ def profiles(settings: Settings) -> dict[Profile, dict[str, Any]]:
         # A lake that does not answer must fail the job while somebody still waits for it: 500 tries take hours.
         "s3_retry_attempts": 5,
         "s3_request_timeout_ms": 30_000,
+        # Without keys in the settings a lake in S3 is read in the role of the machine that runs the query.
+        "s3_allow_server_credentials_in_user_queries": 1,
         "max_threads": threads,
         "max_memory_usage": settings.job_memory_bytes,
     }

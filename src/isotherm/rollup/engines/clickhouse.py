@@ -7,18 +7,17 @@ Three ways to make maps, because a dense state takes 160 kB per map and thread:
 The dense way is tried first under a memory limit; beyond it the files are read again the mixed way.
 """
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from isotherm.config import GIB, Settings
-from isotherm.errors import Backpressure, IsothermError
-from isotherm.land.lake import Lake, LocalPlace
+from isotherm.errors import Backpressure
+from isotherm.land.lake import Lake
 from isotherm.rollup.buckets import Bucket
 from isotherm.rollup.engines import stored
 from isotherm.rollup.engines.port import RawFile
+from isotherm.rollup.engines.sources import Source, Sources
 from isotherm.rollup.grid import CELLS, GRID_H, GRID_W, SPARSE_BELOW, cell_sql
 from isotherm.store.olap import Olap, Params
 
@@ -36,7 +35,6 @@ _CELL: Final = (
     f"toUInt16(if(isNull(x_norm) OR isNull(y_norm), {CELLS},"
     f" {cell_sql('assumeNotNull(x_norm)', 'assumeNotNull(y_norm)')}))"
 )
-_GLOB: Final = re.compile(r"[*?{}\[\]\\']")
 
 _DENSE_STORED: Final = f"""
     {CELLS} - countEqual(all_counts, 0) AS filled,
@@ -54,30 +52,12 @@ _SPARSE_STORED: Final = """
         ends, arrayResize(arrayPushFront(arrayPopBack(ends), 0), length(ends))) AS stored_counts"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A table function over files, and how to read the event time in it."""
-
-    table: str
-    time: str
-    rows: int
-
-
 class ClickHouseEngine:
     """See `isotherm.rollup.engines.port.Engine`."""
 
     def __init__(self, olap: Olap, lake: Lake, settings: Settings) -> None:
-        place = lake.place
-        if not isinstance(place, LocalPlace):
-            raise IsothermError(f"the tile engine cannot read {lake.where('')}; choose a lake in a folder")
-        root = place.root
-        if _GLOB.search(str(root)):
-            raise IsothermError(
-                f"{root}: the tile engine cannot read a lake whose folder has one of * ? {{ }} [ ] ' or a backslash "
-                "in its name; choose another folder (settings data or lake)"
-            )
         self._olap = olap
-        self._root = root
+        self._sources = Sources(lake)
         self._dense_memory = min(DENSE_MEMORY, settings.job_memory_bytes)
 
     @classmethod
@@ -87,21 +67,25 @@ class ClickHouseEngine:
 
     def tile(self, bucket: Bucket, files: Sequence[RawFile], version: int) -> None:
         for part in _portions(files):
-            source = self._source(part)
-            head, params = stored.insert_head(bucket, version)
-            if source.rows < SPARSE_BELOW:
-                self._olap.command(head + _sparse(source, "1"), params)
-                continue
-            alone = all(file.client_id == part[0].client_id for file in part)
-            query = _dense_of_client(source) if alone else _dense(source, "1")
-            own: Params = {"client": part[0].client_id} if alone else {}
-            try:
-                limit = f" SETTINGS max_memory_usage = {self._dense_memory}"
-                self._olap.command(head + query + limit, params | own)
-            except Backpressure:
-                self._tile_mixed(source, head, params)
+            with self._sources.reading():
+                self._tile_portion(bucket, part, version)
 
-    def _tile_mixed(self, source: _Source, head: str, params: Params) -> None:
+    def _tile_portion(self, bucket: Bucket, files: Sequence[RawFile], version: int) -> None:
+        source = self._sources.of(files)
+        head, params = stored.insert_head(bucket, version)
+        if source.rows < SPARSE_BELOW:
+            self._olap.command(head + _sparse(source, "1"), params)
+            return
+        alone = all(file.client_id == files[0].client_id for file in files)
+        query = _dense_of_client(source) if alone else _dense(source, "1")
+        own: Params = {"client": files[0].client_id} if alone else {}
+        try:
+            limit = f" SETTINGS max_memory_usage = {self._dense_memory}"
+            self._olap.command(head + query + limit, params | own)
+        except Backpressure:
+            self._tile_mixed(source, head, params)
+
+    def _tile_mixed(self, source: Source, head: str, params: Params) -> None:
         sizes = f"SELECT {_KEYS}, countIf({_CELL} < {CELLS}) AS n FROM {source.table} GROUP BY {_KEYS}"
         row = self._olap.query(
             f"SELECT countIf(n >= {SPARSE_BELOW}) AS big, sumIf(n, n < {SPARSE_BELOW}) AS rest FROM ({sizes})",
@@ -112,21 +96,6 @@ class ClickHouseEngine:
             self._olap.command(head + _dense(source, f"{big} AND {only}"), params)
         for only in _slices(1 + row["rest"] // ROWS_PER_SPARSE_QUERY):
             self._olap.command(head + _sparse(source, f"NOT {big} AND {only}"), params)
-
-    def _source(self, files: Sequence[RawFile]) -> _Source:
-        paths = [f"{self._root}/{_plain(file.path)}" for file in files]
-        start = paths[0].rfind("/") + 1 if len(paths) == 1 else _common(paths)
-        names = ",".join(path[start:] for path in paths)
-        glob = paths[0][:start] + (names if len(paths) == 1 else f"{{{names}}}")
-        rows = sum(file.rows for file in files)
-        # Plain strings: as LowCardinality, each of these columns takes twice as long to read and to group by.
-        keys = "client_id String, screen_id String, event_type String"
-        position = "x_norm Nullable(Float64), y_norm Nullable(Float64)"
-        if files[0].format == "jsonl":
-            table = f"file('{glob}', JSONEachRow, '{keys}, event_time Int64, {position}')"
-            return _Source(table, "fromUnixTimestamp64Milli(max(event_time), 'UTC')", rows)
-        table = f"file('{glob}', Parquet, '{keys}, event_time DateTime64(3, \\'UTC\\'), {position}')"
-        return _Source(table, "max(event_time)", rows)
 
     def roll_up(self, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
         head, params = stored.insert_head(bucket, version)
@@ -157,7 +126,7 @@ def _row(segment: str, tiled: str, client: str = "client_id") -> str:
     )
 
 
-def _dense(source: _Source, where: str) -> str:
+def _dense(source: Source, where: str) -> str:
     inner = (
         f"SELECT {_KEYS}, count() AS n_events, {source.time} AS latest,"
         f" countResample(0, {CELLS}, 1)({_CELL}) AS all_counts, {_DENSE_STORED}"
@@ -166,7 +135,7 @@ def _dense(source: _Source, where: str) -> str:
     return _row("''", "arraySum(stored_counts)") + f"({inner})"
 
 
-def _dense_of_client(source: _Source) -> str:
+def _dense_of_client(source: Source) -> str:
     """`_dense` for files of one client, given as a parameter."""
     inner = (
         f"SELECT screen_id, event_type, count() AS n_events, {source.time} AS latest,"
@@ -176,7 +145,7 @@ def _dense_of_client(source: _Source) -> str:
     return _row("''", "arraySum(stored_counts)", "{client:String}") + f"({inner})"
 
 
-def _sparse(source: _Source, where: str) -> str:
+def _sparse(source: Source, where: str) -> str:
     inner = (
         f"SELECT {_KEYS}, count() AS n_events, {source.time} AS latest,"
         f" groupArrayIf({_CELL}, {_CELL} < {CELLS}) AS seen, {_SPARSE_STORED}"
@@ -225,16 +194,3 @@ def _portions(files: Sequence[RawFile]) -> Iterator[list[RawFile]]:
         part += mine
     if part:
         yield part
-
-
-def _common(paths: Sequence[str]) -> int:
-    """Length of the longest folder prefix that all paths share."""
-    first, last = min(paths), max(paths)
-    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return first.rfind("/", 0, same) + 1
-
-
-def _plain(path: str) -> str:
-    if _GLOB.search(path) or "," in path:
-        raise IsothermError(f"{path}: not a name the lander gives a lake file; take it out of the lake")
-    return path
