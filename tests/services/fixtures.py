@@ -5,20 +5,23 @@ from typing import TypeVar
 
 import pytest
 
+from services.cluster import Cluster
 from services.kafka import Kafka
-from services.named import NamedKafka, NamedPostgres, NamedRedis, NamedS3, named
+from services.named import NamedKafka, NamedPostgres, NamedRedis, NamedS3, NamedSpark, named
 from services.postgres import Postgres
 from services.programs import Missing
 from services.redis import Redis
 from services.s3 import Minio, Versitygw
 from services.server import Server
+from services.spark import Spark
 
-S = TypeVar("S", bound=Server)
+S = TypeVar("S", bound=Server | Cluster)
 
 TOOLS: dict[str, tuple[str, ...]] = {
     "redis_server": (), "own_redis": (), "postgres": (), "own_postgres": (),
     "kafka": ("kafka",), "own_kafka": ("kafka",),
     "versitygw": ("versitygw",), "own_versitygw": ("versitygw",), "minio": ("minio",), "own_minio": ("minio",),
+    "spark_cluster": ("spark", "s3a"), "own_spark": ("spark", "s3a"),
 }  # fmt: skip
 """Fixture: the fetched tools it needs, in the order in which tests run, those that are there first."""
 
@@ -103,3 +106,16 @@ def minio() -> Iterator[Minio]:
 @pytest.fixture
 def own_minio() -> Iterator[Minio]:
     yield from started(Minio)
+
+
+@pytest.fixture(scope="session")
+def spark_cluster() -> Iterator[Spark | NamedSpark]:
+    if url := named("spark"):
+        yield NamedSpark(url)
+    else:
+        yield from started(Spark)
+
+
+@pytest.fixture
+def own_spark() -> Iterator[Spark]:
+    yield from own("spark", Spark)

@@ -1,11 +1,14 @@
 """Servers that a person names in the environment; tests use them instead of starting their own."""
 
 import os
+import tempfile
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from services.kafka import Topics
 from services.postgres import Databases
 from services.s3 import REGION, Buckets
+from services.spark import Submits
 
 PREFIX = "ISOTHERM_TEST_"
 
@@ -44,3 +47,11 @@ class NamedS3(Buckets):
         self.access_key = os.environ[f"{PREFIX}S3_KEY"]
         self.secret_key = os.environ[f"{PREFIX}S3_SECRET"]
         self.region = os.environ.get(f"{PREFIX}S3_REGION", REGION)
+
+
+class NamedSpark(Submits):
+    """A Spark master at spark://host:port; jobs are submitted with the PySpark that `make services` fetched."""
+
+    def __init__(self, url: str) -> None:
+        self.master = url
+        self.scratch = Path(tempfile.mkdtemp(prefix="isotherm-spark-submit-"))
