@@ -1,8 +1,12 @@
-"""What holds for all tests."""
+"""What holds for all tests. chDB opens one folder per process: all tests share it, and empty it before use."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
+
+from isotherm.config import Settings
+from isotherm.store.olap import Olap, open_olap
 
 pytest_plugins = ["services.fixtures", "services.scheduling"]
 
@@ -12,3 +16,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:
         raise pytest.UsageError(f"tests of one name, of which only one would run: {', '.join(twice)}")
+
+
+@pytest.fixture(scope="session")
+def shared_olap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Olap]:
+    opened = open_olap(f"chdb://{tmp_path_factory.mktemp('olap') / 'chdb'}", Settings(job_threads=2))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def empty_olap(shared_olap: Olap) -> Olap:
+    """The shared store without maps, and without a TTL that a test's scheduler left: by the host's clock, the events
+    of other tests are long expired."""
+    shared_olap.command("TRUNCATE TABLE maps")
+    made = shared_olap.query("SELECT create_table_query AS q FROM system.tables WHERE name = 'maps'").to_pylist()
+    if " TTL " in made[0]["q"]:
+        shared_olap.command("ALTER TABLE maps REMOVE TTL")
+    return shared_olap
