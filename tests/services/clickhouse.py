@@ -8,6 +8,7 @@ import secrets
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -55,11 +56,12 @@ class ClickHouseFront(Server):
         return sum(fault["hits"] for fault in found)
 
 
-class ClickHouseServer:
-    """A server that a person named; tests use databases of their own on it."""
+class NamedClickHouse:
+    """A server at clickhouse://user:password@host:port; databases that tests make there stay."""
 
     def __init__(self, url: str) -> None:
-        self._base = url.rpartition("/")[0] if url.count("/") > 2 else url
+        parts = urlsplit(url)
+        self._base = f"{parts.scheme}://{parts.netloc}"
 
     def new_database(self) -> str:
         """URL of a database that nobody has used; the client makes it."""

@@ -131,10 +131,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = 1 << 20
     disable_nagle_algorithm = True
-    server: "Front"
+    server: "Front"  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def log_message(self, *_: Any) -> None:
-        pass
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Nothing: the log is for what goes wrong."""
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path

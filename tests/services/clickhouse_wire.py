@@ -20,7 +20,7 @@ TRANSPORT = frozenset(
     {
         "wait_end_of_query", "buffer_size", "send_progress_in_http_headers", "http_headers_progress_interval_ms",
         "enable_http_compression", "cancel_http_readonly_queries_on_client_close", "client_protocol_version",
-        "query_id", "session_timeout", "session_check", "user", "password", "role", "quota_key", "compress", "decompress",
+        "query_id", "session_timeout", "session_check", "user", "password", "role", "quota_key",
     }
 )  # fmt: skip
 """What the HTTP interface keeps for itself; chDB never sees it."""
@@ -75,7 +75,7 @@ def split_insert(text: bytes) -> tuple[str, str, bytes | None]:
     return found[1].decode(), found[2].decode(), text[found.end() :]
 
 
-def credentials(headers: Mapping[str, str], given: Mapping[str, str]) -> tuple[str, str]:
+def credentials(headers: Any, given: Mapping[str, str]) -> tuple[str, str]:
     """User and password: headers of ClickHouse's own, Basic, or parameters."""
     if user := headers.get("X-ClickHouse-User"):
         return user, headers.get("X-ClickHouse-Key", "")

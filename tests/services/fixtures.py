@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import pytest
 
+from services.clickhouse import ClickHouseFront, NamedClickHouse
 from services.cluster import Cluster
 from services.kafka import Kafka
 from services.named import NamedKafka, NamedPostgres, NamedRedis, NamedS3, NamedSpark, named
@@ -19,6 +20,7 @@ S = TypeVar("S", bound=Server | Cluster)
 
 TOOLS: dict[str, tuple[str, ...]] = {
     "redis_server": (), "own_redis": (), "postgres": (), "own_postgres": (),
+    "clickhouse_server": (), "clickhouse_front": (), "own_clickhouse": (),
     "kafka": ("kafka",), "own_kafka": ("kafka",),
     "versitygw": ("versitygw",), "own_versitygw": ("versitygw",), "minio": ("minio",), "own_minio": ("minio",),
     "spark_cluster": ("spark", "s3a"), "own_spark": ("spark", "s3a"),
@@ -119,3 +121,21 @@ def spark_cluster() -> Iterator[Spark | NamedSpark]:
 @pytest.fixture
 def own_spark() -> Iterator[Spark]:
     yield from own("spark", Spark)
+
+
+@pytest.fixture(scope="session")
+def clickhouse_front() -> Iterator[ClickHouseFront]:
+    """The front itself, for tests that tell it what goes wrong."""
+    yield from started(ClickHouseFront)
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(request: pytest.FixtureRequest) -> ClickHouseFront | NamedClickHouse:
+    if url := named("clickhouse"):
+        return NamedClickHouse(url)
+    return request.getfixturevalue("clickhouse_front")
+
+
+@pytest.fixture
+def own_clickhouse() -> Iterator[ClickHouseFront]:
+    yield from started(ClickHouseFront)
