@@ -107,8 +107,8 @@ class Settings(BaseSettings):
     )
     engine: str = Field(
         "clickhouse",
-        description="Batch engine of the tile jobs: clickhouse (the tile store itself), spark+local, or "
-        "spark://host:port of a standalone cluster.",
+        description="Batch engine of the tile jobs: clickhouse (the tile store itself), spark+local, spark://host:port "
+        "of a standalone cluster, or spark+k8s://host:port of a Kubernetes API server.",
     )
     stream: str = Field(
         "builtin",
@@ -145,9 +145,13 @@ class Settings(BaseSettings):
         "", description="Cluster whose nodes share the tiles, sharded by client_id; empty: one server."
     )
     clickhouse_replicated: bool = Field(False, description="Make the tables of the ClickHouse server replicated ones.")
-    spark_submit: str = Field("spark-submit", description="The spark-submit program of the Spark engine.")
+    spark_submit: str = Field(
+        "spark-submit", description="The spark-submit program of the Spark engine, by name or path; Spark 4."
+    )
     spark_options: Annotated[dict[str, str], NoDecode] = Field(
-        {}, description="Spark configuration for the jobs: a JSON object, or name=value pairs separated by commas."
+        {},
+        description="Spark's own options for the tile jobs, such as spark.executor.memory or spark.jars: a JSON object, "
+        "or name=value pairs separated by commas.",
     )
     windows_topic: str = Field(
         "heatmap.windows", description="Kafka topic that Flink writes the live windows to; compacted."

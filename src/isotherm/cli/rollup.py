@@ -40,6 +40,8 @@ def command(
     `isotherm rollup --data ./data --from 2026-02-01 --to 2026-03-01`
 
     `isotherm rollup --from 2026-02-02T10:00 --to 2026-02-02T12:00 --client shop --level hour`
+
+    `isotherm rollup --engine spark://spark.internal:7077 --from 2026-02-01 --to 2026-03-01`
     """
     chosen = (settings or Tiling()).settings()
     if start is None and end is None:
@@ -51,6 +53,11 @@ def command(
     first, last = hour_edge(start, "--from"), hour_edge(end, "--to")
     if first >= last:
         raise IsothermError(f"--to {end} must lie after --from {start}")
+    if settings is not None and settings.engine is not None and running_app(chosen) is not None:
+        raise IsothermError(
+            "isotherm runs on this data folder and tiles with the engine of its own settings; stop it first, or leave "
+            "--engine away"
+        )
     with _steps(chosen, first, last, client, level) as steps:
         done, busy = _show(steps)
     if json:
