@@ -55,6 +55,7 @@ check: setup ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	web/npm run check --silent
+	deploy/check
 
 fix: setup ## repair what the linter and formatter can
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,162 @@
+"""The compose file: real settings, images by version, health checks, limits, and nothing open that need not be."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from charts import DEPLOY, ROLES, ROOT
+from dockerfiles import stages
+
+import isotherm
+from isotherm.cli import COMMANDS
+from isotherm.cli.checks import check_exposure
+from isotherm.config import Settings, without_password
+
+FILE = DEPLOY / "compose.yaml"
+EXAMPLE = DEPLOY / ".env.example"
+OURS = (*ROLES, "doctor")
+VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
+SECRETS = (
+    "ISOTHERM_TOKEN",
+    "ISOTHERM_CLIENTS",
+    "POSTGRES_PASSWORD",
+    "CLICKHOUSE_PASSWORD",
+    "CACHE_PASSWORD",
+    "S3_SECRET",
+)
+
+
+class Required(Exception):
+    """A variable that compose would refuse to start without."""
+
+
+def services(**given: str) -> dict[str, dict[str, Any]]:
+    """The file's services with variables filled in as compose does it: `:-` a default, `:?` a refusal."""
+
+    def fill(match: re.Match[str]) -> str:
+        name, how, rest = match.groups()
+        if given.get(name):
+            return given[name]
+        if how == "-":
+            return rest
+        raise Required(f"{name}: {rest}")
+
+    return yaml.safe_load(VARIABLE.sub(fill, FILE.read_text()))["services"]
+
+
+def filled() -> dict[str, dict[str, Any]]:
+    return services(**dict.fromkeys((*SECRETS, "KAFKA_CLUSTER_ID"), "abc123"))
+
+
+NAMES = sorted(filled())
+
+
+@pytest.mark.parametrize("missing", SECRETS)
+def test_compose_does_not_start_without(missing: str) -> None:
+    given = dict.fromkeys((*SECRETS, "KAFKA_CLUSTER_ID"), "abc123") | {missing: ""}
+    with pytest.raises(Required, match=missing):
+        services(**given)
+
+
+def test_the_example_names_every_variable_that_is_needed_and_gives_no_secret() -> None:
+    lines = [line for line in EXAMPLE.read_text().splitlines() if "=" in line and not line.startswith("# ")]
+    named = {line.lstrip("#").partition("=")[0]: line for line in lines}
+    needed = {name for name, how, _ in VARIABLE.findall(FILE.read_text()) if how == "?"}
+    assert needed <= named.keys()
+    assert all(named[name].endswith("=") for name in needed)
+    used = {name for name, _, _ in VARIABLE.findall(FILE.read_text())}
+    assert named.keys() <= used
+
+
+@pytest.mark.parametrize("role", OURS)
+def test_each_role_of_compose_runs_a_real_command_with_real_settings(
+    role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = filled()[role]
+    assert service["command"] == [role]
+    assert role in {name for name, _, _ in COMMANDS}, f"isotherm {role} is no command"
+    given = {name.removeprefix("ISOTHERM_").lower() for name in service["environment"]}
+    assert given <= Settings.model_fields.keys()
+    for name, value in service["environment"].items():
+        monkeypatch.setenv(name, str(value))
+    settings = Settings()
+    check_exposure(settings, app=True, collector=True)
+    assert settings.kafka_replication == 1
+    assert "abc123" not in without_password(settings.db) + without_password(settings.cache)
+
+
+def test_stores_of_the_roles_are_services_of_the_file() -> None:
+    found = filled()
+    hosts = {
+        host
+        for name, value in found["serve"]["environment"].items()
+        if name in {"ISOTHERM_LOG", "ISOTHERM_LAKE", "ISOTHERM_OLAP", "ISOTHERM_DB", "ISOTHERM_CACHE"}
+        for host in re.findall(r"(?:@|//|=http://)([a-z0-9]+):\d+", value)
+    }
+    assert hosts == {"kafka", "s3", "clickhouse", "postgres", "cache"}
+    assert hosts <= found.keys()
+    assert found["serve"]["depends_on"].keys() == hosts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_service_is_pinned_limited_and_watched(name: str) -> None:
+    service = filled()[name]
+    assert re.search(r":v?\d+\.?\d*[\w.-]*$", service["image"]), f"{service['image']} names no version"
+    assert not service["image"].endswith("latest")
+    limits = service["deploy"]["resources"]["limits"]
+    assert re.fullmatch(r"\d+[MG]", limits["memory"])
+    assert float(limits["cpus"]) > 0
+    assert service["logging"]["options"]["max-size"]
+    check = service["healthcheck"]
+    if name == "doctor":
+        assert check == {"disable": True}
+        return
+    assert check["test"][0] in {"CMD", "CMD-SHELL"}
+    assert {"interval", "timeout", "retries"} <= check.keys()
+    assert service["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_collector_and_app_are_published_and_on_loopback(name: str) -> None:
+    ports = filled()[name].get("ports", [])
+    wanted = {"collect": ["127.0.0.1:7081:7081"], "serve": ["127.0.0.1:7080:7080"]}
+    assert ports == wanted.get(name, [])
+    assert filled()[name].get("network_mode") is None
+    assert filled()[name].get("privileged") is None
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "doctor"])
+def test_each_service_that_stands_before_another_is_waited_for(name: str) -> None:
+    found = filled()
+    for other, how in found[name].get("depends_on", {}).items():
+        assert other in found
+        assert how == {"condition": "service_healthy"}
+
+
+@pytest.mark.parametrize("role", OURS)
+def test_our_containers_have_no_rights_they_do_not_need(role: str) -> None:
+    service = filled()[role]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["image"] == f"isotherm:{isotherm.__version__}"
+
+
+def test_volumes_are_named_and_all_of_them_are_used() -> None:
+    declared = yaml.safe_load(FILE.read_text())["volumes"].keys()
+    used = {line.partition(":")[0] for service in filled().values() for line in service.get("volumes", [])}
+    assert used == declared
+
+
+def test_what_compose_builds_is_a_stage_of_a_dockerfile() -> None:
+    for service in filled().values():
+        if build := service.get("build"):
+            assert (DEPLOY / build["context"]).resolve() == ROOT
+            named = {stage.name for stage in stages(ROOT / build["dockerfile"])}
+            assert build.get("target", "") in named | {""}
+
+
+def test_secrets_are_on_no_command_line() -> None:
+    text = str([(service.get("command"), service.get("entrypoint")) for service in filled().values()])
+    assert "abc123" not in text
