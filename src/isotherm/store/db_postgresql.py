@@ -21,6 +21,7 @@ POOL: Final = {"pool_size": 5, "max_overflow": 15, "pool_timeout": 10, "pool_rec
 _LIBPQ: Final[dict[str, Any]] = {
     "connect_timeout": CONNECT_SECONDS,
     "application_name": "isotherm",
+    "client_encoding": "utf8",
     # A machine that is gone says nothing: notice within half a minute.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
