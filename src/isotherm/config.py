@@ -150,8 +150,8 @@ class Settings(BaseSettings):
     )
     spark_options: Annotated[dict[str, str], NoDecode] = Field(
         {},
-        description="Spark's own options for the tile jobs, such as spark.executor.memory or spark.jars: a JSON object, "
-        "or name=value pairs separated by commas.",
+        description="Spark's own options for the tile jobs, such as spark.executor.memory or spark.jars: a JSON "
+        "object, or name=value pairs separated by commas.",
     )
     windows_topic: str = Field(
         "heatmap.windows", description="Kafka topic that Flink writes the live windows to; compacted."
