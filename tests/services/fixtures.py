@@ -1,14 +1,17 @@
 """Fixtures of the servers: one of each per session, started on first use, and fresh ones for tests that kill theirs."""
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import pytest
 
 from services.clickhouse import ClickHouseFront, NamedClickHouse
 from services.cluster import Cluster
+from services.connect import Connect
+from services.flink import Flink
 from services.kafka import Kafka
-from services.named import NamedKafka, NamedPostgres, NamedRedis, NamedS3, NamedSpark, named
+from services.named import NamedFlink, NamedKafka, NamedPostgres, NamedRedis, NamedS3, NamedSpark, named
 from services.postgres import Postgres
 from services.programs import Missing
 from services.redis import Redis
@@ -22,13 +25,16 @@ TOOLS: dict[str, tuple[str, ...]] = {
     "redis_server": (), "own_redis": (), "postgres": (), "own_postgres": (),
     "clickhouse_server": (), "clickhouse_front": (), "own_clickhouse": (),
     "kafka": ("kafka",), "own_kafka": ("kafka",),
-    "versitygw": ("versitygw",), "own_versitygw": ("versitygw",), "minio": ("minio",), "own_minio": ("minio",),
+    "connect_worker": ("connect",),
     "spark_cluster": ("spark", "s3a"), "own_spark": ("spark", "s3a"),
+    "flink_cluster": ("flink", "flink-connectors"), "own_flink": ("flink", "flink-connectors"),
+    "versitygw": ("versitygw",), "own_versitygw": ("versitygw",), "minio": ("minio",), "own_minio": ("minio",),
 }  # fmt: skip
-"""Fixture: the fetched tools it needs, in the order in which tests run, those that are there first."""
+"""Fixture: the fetched tools it needs. Tests run in this order: what takes minutes to fetch comes last."""
 
 
-def started(make: Callable[[], S]) -> Iterator[S]:
+@contextlib.contextmanager
+def serving(make: Callable[[], S]) -> Iterator[S]:
     """Start a server and stop it at the end; skip the test with one line when something is not installed."""
     try:
         server = make()
@@ -39,6 +45,11 @@ def started(make: Callable[[], S]) -> Iterator[S]:
         yield server
     finally:
         server.stop()
+
+
+def started(make: Callable[[], S]) -> Iterator[S]:
+    with serving(make) as server:
+        yield server
 
 
 def own(name: str, make: Callable[[], S]) -> Iterator[S]:
@@ -139,3 +150,27 @@ def clickhouse_server(request: pytest.FixtureRequest) -> ClickHouseFront | Named
 @pytest.fixture
 def own_clickhouse() -> Iterator[ClickHouseFront]:
     yield from started(ClickHouseFront)
+
+
+@pytest.fixture(scope="session")
+def flink_cluster() -> Iterator[Flink | NamedFlink]:
+    if url := named("flink"):
+        yield NamedFlink(url)
+    else:
+        yield from started(Flink)
+
+
+@pytest.fixture
+def own_flink() -> Iterator[Flink]:
+    yield from own("flink", Flink)
+
+
+@pytest.fixture
+def connect_worker() -> Iterator[Callable[..., Connect]]:
+    """Starts workers: `connect_worker(kafka.bootstrap, {"name": ..., "connector.class": ...}, worker={...})`."""
+    with contextlib.ExitStack() as running:
+
+        def start(bootstrap: str, *sinks: Mapping[str, object], worker: Mapping[str, object] | None = None) -> Connect:
+            return running.enter_context(serving(lambda: Connect(bootstrap, *sinks, worker=worker)))
+
+        yield start

@@ -12,12 +12,12 @@ LOGGING = """<?xml version="1.0" encoding="UTF-8"?>
 </Configuration>
 """
 # One small collector thread, no memory map in /tmp, no IPv6.
-OPTIONS = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-Djava.net.preferIPv4Stack=true")
+LIGHT = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-Djava.net.preferIPv4Stack=true")
 
 
 def java(tool: str, main: str, *arguments: str, megabytes: int, log: Path | None = None) -> list[str]:
     """Command line of `main` in the jars of a fetched tool; `log` is the file that `write_logging` wrote."""
-    options = [*OPTIONS, f"-Xmx{megabytes}m"]
+    options = [*LIGHT, f"-Xmx{megabytes}m"]
     if log:
         options.append(f"-Dlog4j2.configurationFile={log}")
     # The JVM expands the star; the list of all jars would be too long for a command line.

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from services import guard
 from services.kafka import Topics
 from services.postgres import Databases
 from services.s3 import REGION, Buckets
@@ -55,3 +56,12 @@ class NamedSpark(Submits):
     def __init__(self, url: str) -> None:
         self.master = url
         self.scratch = Path(tempfile.mkdtemp(prefix="isotherm-spark-submit-"))
+        guard.tell(f"+d {self.scratch}")
+
+
+class NamedFlink:
+    """A Flink by the URL of its SQL gateway, and of its REST in ISOTHERM_TEST_FLINK_REST_URL; not ours to stop."""
+
+    def __init__(self, url: str) -> None:
+        self.gateway = url.rstrip("/")
+        self.rest = os.environ[f"{PREFIX}FLINK_REST_URL"].rstrip("/")

@@ -50,6 +50,7 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix=f"isotherm-{self.name}-"))
         guard.tell(f"+d {self.folder}")
         self.ports: dict[str, int] = {}
+        self.starts = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -102,6 +103,7 @@ class Server:
         raise AssertionError("unreachable")
 
     def _start_once(self) -> None:
+        self.starts += 1
         self.prepare()
         self.log_file.touch()
         with self.log_file.open("ab") as said:
