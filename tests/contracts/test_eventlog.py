@@ -1,9 +1,10 @@
-"""What every event log does, whichever adapter stands behind the URL."""
+"""What every event log does, whichever adapter stands behind the URL; gaps are in docs/decisions (log on Kafka)."""
 
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -32,19 +33,39 @@ def everything(log: EventLog, **limits: int) -> list[Stored]:
     return found
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+def gap(kafka: str) -> pytest.MarkDecorator:
+    """All adapters; `kafka` says why Kafka does not do what the test asks."""
+    marks = [pytest.mark.services, pytest.mark.xfail(strict=True, reason=kafka)]
+    return pytest.mark.parametrize("scheme", ["memory", "lmdb", pytest.param("kafka", marks=marks)], indirect=True)
+
+
+NO_IDS = gap("a topic keeps no ids: landing drops what is there twice")
+NO_EXPIRY = gap("records leave a topic by the brokers' retention, by time, whatever consumers have committed")
+NO_LIMIT = gap("the brokers' disks are not ours to bound")
+
+
+@pytest.fixture(params=["memory", "lmdb", pytest.param("kafka", marks=pytest.mark.services)])
 def scheme(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def place(scheme: str, folder: Path, request: pytest.FixtureRequest) -> dict[str, object]:
+    """Settings of a new, empty log. The records here are months old: on Kafka they must not be too old at once."""
+    if scheme == "kafka":
+        server = request.getfixturevalue("kafka")
+        many = {"kafka_partitions": 1, "kafka_replication": 1, "log_retention_days": 3650}
+        return {"log": f"kafka://{server.bootstrap}?topic=t-{uuid4().hex}"} | many
+    return {"log": {"memory": "memory://", "lmdb": f"lmdb://{folder}/log"}[scheme]}
+
+
 @pytest.fixture
-def opened(scheme: str, tmp_path: Path) -> Iterator[Opener]:
+def opened(scheme: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Opener]:
     logs: list[EventLog] = []
+    where = place(scheme, tmp_path, request)
 
     def start(**changes: int) -> EventLog:
-        url = {"memory": "memory://", "lmdb": f"lmdb://{tmp_path}/log"}[scheme]
-        plain = Settings(log=url, disk_reserve_bytes=0)
-        logs.append(open_log(plain.model_copy(update=changes), ManualClock(NOW)))
+        plain = Settings(disk_reserve_bytes=0)
+        logs.append(open_log(plain.model_copy(update=where | changes), ManualClock(NOW)))
         return logs[-1]
 
     yield start
@@ -73,6 +94,30 @@ def test_an_empty_log(log: EventLog) -> None:
     log.healthy()
 
 
+def test_following_gives_every_record_once_in_order(log: EventLog) -> None:
+    log.append([record(n) for n in range(10)])
+    assert log.heads([0]) == {0: 10}
+    assert list(log.assigned("land")) == list(log.partitions())
+    found: list[Stored] = []
+    while part := log.read_some("land", {0: len(found)}, max_records=3):
+        assert len(part) <= 3
+        found += part
+    log.append([record(10)])
+    found += log.read_some("land", {0: 10})
+    assert found == everything(log)
+    # Back to an earlier record, as after a landing that somebody else was faster with, and on from there.
+    again = log.read_some("land", {0: 4}, max_records=2)
+    assert again + log.read_some("land", {0: 6}) == found[4:]
+    assert log.read_some("land", {0: 11}) == []
+
+
+def test_consumers_follow_the_log_independently(log: EventLog) -> None:
+    log.append([record(n) for n in range(4)])
+    first = log.read_some("land", {0: 0}, max_records=1)
+    other = log.read_some("stream", {0: 2})
+    assert [s.offset for s in first + other + log.read_some("land", {0: 1})] == [0, 2, 3, 1, 2, 3]
+
+
 def test_records_of_one_key_keep_their_order(log: EventLog) -> None:
     for n in range(0, 60, 3):
         log.append([record(n + i, key=f"shop|{i}") for i in range(3)])
@@ -80,6 +125,7 @@ def test_records_of_one_key_keep_their_order(log: EventLog) -> None:
     assert all([n for n in values if n % 3 == i] == list(range(i, 60, 3)) for i in range(3))
 
 
+@NO_IDS
 def test_a_known_id_is_stored_once(log: EventLog) -> None:
     assert log.append([record(1), record(2), record(1)]) == [Position(0, 0), Position(0, 1), None]
     assert log.append([record(2), record(3), record(1), record(3)]) == [None, Position(0, 2), None, None]
@@ -93,6 +139,7 @@ def test_records_without_id_are_always_stored(log: EventLog) -> None:
     assert log.append([same]) == [Position(0, 3)]
 
 
+@NO_IDS
 def test_ids_that_share_one_half_are_different_ids(log: EventLog) -> None:
     ids = [a + b for a in (bytes(8), b"\xff" * 8) for b in (bytes(8), b"\xff" * 8)]
     assert None not in log.append([Record("k", b"x", NOW, one) for one in ids])
@@ -146,6 +193,7 @@ def test_another_partition_is_refused(log: EventLog) -> None:
             call()
 
 
+@NO_EXPIRY
 def test_nothing_is_deleted_without_a_consumer_or_before_its_commit(log: EventLog) -> None:
     log.append([record(n) for n in range(4)])
     assert log.expire(NOW + 100 * DAY_MS) == []
@@ -159,6 +207,7 @@ def test_nothing_is_deleted_without_a_consumer_or_before_its_commit(log: EventLo
     assert log.status().lag("lander") == 0
 
 
+@NO_EXPIRY
 def test_records_stay_for_the_retention_and_offsets_go_on_after_it(log: EventLog) -> None:
     log.append([record(n) for n in range(4)])
     log.commit("lander", 0, 4)
@@ -178,16 +227,17 @@ def fill(log: EventLog) -> int:
     """Append until the log refuses; returns how many records went in."""
     appended = itertools.count()
     with pytest.raises(Backpressure) as refused:
-        append_for_ever(log, appended)
+        append_many(log, itertools.islice(appended, 1_000))
     assert (refused.value.status, refused.value.retry_after_s > 0) == (503, True)
     return next(appended) - 1
 
 
-def append_for_ever(log: EventLog, numbers: Iterator[int]) -> None:
+def append_many(log: EventLog, numbers: Iterator[int]) -> None:
     for n in numbers:
         log.append([record(n, size=3000)])
 
 
+@NO_LIMIT
 def test_at_the_size_limit_nothing_is_appended_until_a_day_old_segment_goes(opened: Opener) -> None:
     log = opened(log_max_bytes=200_000, log_segment_bytes=60_000)
     appended = fill(log)
@@ -203,6 +253,7 @@ def test_at_the_size_limit_nothing_is_appended_until_a_day_old_segment_goes(open
     assert log.append([record(1 << 60, at=NOW + DAY_MS)]) == [Position(0, appended)]
 
 
+@NO_LIMIT
 def test_a_full_log_keeps_what_is_younger_than_a_day_or_not_committed(opened: Opener) -> None:
     log = opened(log_max_bytes=120_000, log_segment_bytes=50_000)
     appended = fill(log)
@@ -214,6 +265,7 @@ def test_a_full_log_keeps_what_is_younger_than_a_day_or_not_committed(opened: Op
     assert len(everything(log)) == appended
 
 
+@NO_EXPIRY
 def test_a_deleted_record_is_not_read_from_memory_of_it(log: EventLog) -> None:
     log.append([record(n) for n in range(4)])
     assert len(log.read(0, 0, max_records=2)) == 2
@@ -233,8 +285,10 @@ def test_threads_append_together(log: EventLog) -> None:
     for thread in threads:
         thread.join()
     found = everything(log)
-    assert [stored.offset for stored in found] == list(range(80))
-    assert sorted(int(stored.value[5:-1]) for stored in found) == list(range(80))
+    appended = [n + start // 2 for start in (0, 40, 80) for n in range(40)]
+    wanted = sorted(set(appended) if log.knows_ids else appended)
+    assert [stored.offset for stored in found] == list(range(len(wanted)))
+    assert sorted(int(stored.value[5:-1]) for stored in found) == wanted
 
 
 def test_a_closed_log_says_so(log: EventLog) -> None:
@@ -260,21 +314,25 @@ Batch = st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=8)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.one_of(st.none(), Batch), max_size=12), limit=st.integers(1, 5))
 def test_any_sequence_of_appends_and_reopens_equals_a_list(
-    scheme: str, tmp_path_factory: pytest.TempPathFactory, steps: list[list[tuple[int, bool]] | None], limit: int
+    scheme: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[list[tuple[int, bool]] | None],
+    limit: int,
 ) -> None:
-    folder = tmp_path_factory.mktemp("log")
-    url = {"memory": "memory://", "lmdb": f"lmdb://{folder}"}[scheme]
-    small = Settings(log=url, disk_reserve_bytes=0).model_copy(update={"log_segment_bytes": 45_000})
+    where = place(scheme, tmp_path_factory.mktemp("log"), request)
+    small = Settings(disk_reserve_bytes=0).model_copy(update={"log_segment_bytes": 45_000} | where)
     log = open_log(small, ManualClock(NOW))
     model: list[bytes] = []
     ids: set[int] = set()
     for step in steps:
-        if step is None and scheme == "lmdb":
+        if step is None and scheme != "memory":
             log.close()
             log = open_log(small, ManualClock(NOW))
         wanted: list[Position | None] = []
         for n, known in step or []:
-            wanted.append(None if known and n in ids else Position(0, len(model)))
+            refused = known and n in ids and log.knows_ids
+            wanted.append(None if refused else Position(0, len(model)))
             if wanted[-1] is not None:
                 model.append(b'{"n":%d}' % n)
             ids |= {n} if known else set()

@@ -75,7 +75,11 @@ class Segment(Struct, frozen=True):
 
 
 class LogStatus(Struct, frozen=True):
-    """A picture of the log. `consumers` maps a consumer's name to its committed offset per partition."""
+    """A picture of the log. `consumers` maps a consumer's name to its committed offset per partition.
+
+    `bytes` and `max_bytes` are 0 where the log cannot say. `retention_ms` is set where records are deleted after that
+    time whether they are landed or not.
+    """
 
     url: str
     head: dict[int, int]
@@ -85,6 +89,7 @@ class LogStatus(Struct, frozen=True):
     consumers: dict[str, dict[int, int]]
     segments: list[Segment]
     set_aside: list[str]
+    retention_ms: int | None = None
 
     def lag(self, consumer: str) -> int:
         """Records the consumer has not committed, over all partitions."""
@@ -198,6 +203,7 @@ Opener = Callable[[str, Settings, Clock], EventLog]
 ADAPTERS: Final[Adapters] = {
     "memory": ("isotherm.eventlog.memory:open_memory", ""),
     "lmdb": ("isotherm.eventlog.lmdb:open_lmdb", ""),
+    "kafka": ("isotherm.eventlog.kafka:open_kafka", "kafka"),
 }
 
 
