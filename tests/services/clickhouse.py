@@ -28,11 +28,14 @@ class ClickHouseFront(Server):
         self._databases = 0
 
     def command(self) -> list[str]:
-        program = Path(__file__).with_name("clickhouse_front.py")
-        return [sys.executable, str(program), str(self.port), str(self.folder / "data")]
+        return [sys.executable, "-m", "services.clickhouse_front", str(self.port), str(self.folder / "data")]
 
     def environment(self) -> dict[str, str]:
-        return {"FRONT_USERS": json.dumps({"default": "", "isotherm": self.password}), "TZ": "UTC"}
+        return {
+            "FRONT_USERS": json.dumps({"default": "", "isotherm": self.password}),
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+            "TZ": "UTC",
+        }
 
     def answers(self) -> bool:
         return httpx.get(f"http://127.0.0.1:{self.port}/ping", timeout=5).text == "Ok.\n"

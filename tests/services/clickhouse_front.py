@@ -6,7 +6,7 @@ is this process: Distributed tables work, and ON CLUSTER is left out of a statem
 
 `PUT /front/faults` takes a JSON list of faults and `GET /front/faults` counts what they hit: see `Fault`.
 
-    python clickhouse_front.py PORT FOLDER      with FRONT_USERS={"name": "password"} in the environment
+    python -m services.clickhouse_front PORT FOLDER      with FRONT_USERS={"name": "password"} in the environment
 """
 
 import json
@@ -23,8 +23,6 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import chdb
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from services.clickhouse_wire import (
     TRANSPORT,

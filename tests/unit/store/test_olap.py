@@ -1,135 +1,204 @@
-"""The tile store's client: profiles, bound values, limits, ownership, migrations."""
+"""What only one of the tile stores has: chDB's folder, a server's address, layouts of a cluster as text."""
 
+import itertools
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
 import pytest
-from clickhouse_connect.driver.exceptions import DatabaseError
 
 from isotherm.config import Settings
-from isotherm.errors import Backpressure, ConfigError
-from isotherm.rollup.retention import set_backstop
-from isotherm.store.olap import Olap, Profile, open_olap
-from isotherm.store.olap_chdb import HANDLES
-from isotherm.store.olap_migrate import migrate
+from isotherm.errors import ConfigError
+from isotherm.rollup.retention import expire, set_backstop
+from isotherm.store.db import open_db
+from isotherm.store.olap import Olap, open_olap
+from isotherm.store.olap_layout import Layout
+from isotherm.store.olap_migrate import MIGRATIONS, migrate
+from isotherm.store.olap_server import server_settings
+from isotherm.store.olap_target import read_layout, read_target
 
-COLUMNS = {
-    "client_id": "LowCardinality(String)",
-    "screen_id": "String",
-    "event_type": "LowCardinality(String)",
-    "segment": "String",
-    "level": "Enum8('hour' = 1, 'day' = 2, 'week' = 3)",
-    "bucket_start": "DateTime('UTC')",
-    "version": "UInt64",
-    "grid_w": "UInt16",
-    "grid_h": "UInt16",
-    "cells": "Array(UInt16)",
-    "counts": "Array(UInt64)",
-    "events": "UInt64",
-    "tiled": "UInt64",
-    "last_event": "DateTime64(3, 'UTC')",
-}
+SINGLE = Layout("isotherm")
+REPLICATED = Layout("isotherm", replicated=True)
+CLUSTER = Layout("isotherm", "tiles")
+BOTH = Layout("isotherm", "tiles", replicated=True)
+FOUR = {"single": SINGLE, "replicated": REPLICATED, "cluster": CLUSTER, "cluster and replicated": BOTH}
+each_layout = pytest.mark.parametrize("layout", FOUR.values(), ids=FOUR)
 
 
-def test_the_migrated_schema_is_the_one_we_expect(shared_olap: Olap) -> None:
-    found = shared_olap.query("SELECT name, type FROM system.columns WHERE table = 'maps' AND database = 'default'")
-    assert {row["name"]: row["type"] for row in found.to_pylist()} == COLUMNS
-    table = shared_olap.query(
-        "SELECT engine, partition_key, sorting_key, create_table_query FROM system.tables WHERE name = 'maps'"
-    ).to_pylist()[0]
-    assert table["engine"] == "ReplacingMergeTree"
-    assert table["partition_key"] == ("(level, if(level = 'hour', toYYYYMM(bucket_start), toYear(bucket_start)))")
-    assert table["sorting_key"] == "client_id, screen_id, event_type, segment, level, bucket_start"
-    for wanted in ("CODEC(T64, LZ4)", "index_granularity = 8", "fsync_after_insert = 1", "fsync_part_directory = 1"):
-        assert wanted in table["create_table_query"]
-    views = shared_olap.query("SELECT name FROM system.tables WHERE engine = 'View' AND database = 'default'")
-    assert {"heatmap_hourly", "heatmap_daily", "heatmap_weekly"} <= set(views.column("name").to_pylist())
+def maps_ddl(layout: Layout) -> list[str]:
+    """The statements of the first migration, without comments, each on one line."""
+    text = (MIGRATIONS / "0001_maps.sql").read_text()
+    plain = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+    return [" ".join(statement.split()) for statement in layout.render(plain)]
 
 
-def test_migrations_run_once_and_a_newer_one_is_refused(shared_olap: Olap) -> None:
-    def recorded() -> list[int]:
-        return shared_olap.query("SELECT number FROM migrations ORDER BY number").column("number").to_pylist()
+class Recorder:
+    """A store that runs nothing: it keeps what it was told, and answers queries with what it was given."""
 
-    before = recorded()
-    migrate(shared_olap)
-    assert recorded() == before
-    shared_olap.command("INSERT INTO migrations SELECT 99, 'later', now('UTC')")
-    try:
-        with pytest.raises(ConfigError, match="newer version"):
-            migrate(shared_olap)
-    finally:
-        shared_olap.command("DELETE FROM migrations WHERE number = 99")
+    def __init__(self, layout: Layout, olap: Olap) -> None:
+        self.where = "nowhere"
+        self.layout = layout
+        self.said: list[str] = []
+        self._olap = olap
 
+    def command(self, sql: str, params: Any = None, profile: str = "write") -> None:
+        self.said.append(sql)
 
-def test_values_are_bound_whatever_they_contain(shared_olap: Olap) -> None:
-    for text in ("x' OR 1=1 --", 'back\\slash "quote"', "naïve \U0001f600", "{a:String}", "", "tab\tnewline\n"):
-        found = shared_olap.query("SELECT {a:String} AS a, {b:Array(String)} AS b", {"a": text, "b": [text, text]})
-        assert found.to_pylist() == [{"a": text, "b": [text, text]}]
+    def query(self, sql: str, params: Any = None, profile: str = "read") -> Any:
+        if "FROM migrations" in sql:
+            return self._olap.query("SELECT toUInt32(1) AS number WHERE 0")
+        if "system.tables" in sql:
+            return self._olap.query("SELECT '' AS q")
+        if "GROUP BY period" in sql:
+            return self._olap.query("SELECT toUInt32(202601) AS period, toUInt32(0) AS latest")
+        return self._olap.query("SELECT {n:UInt64} AS n", {"n": 0})
 
+    def insert(self, table: str, rows: Any) -> None:
+        raise AssertionError("nothing inserts here")
 
-def test_an_empty_result_has_its_columns(shared_olap: Olap) -> None:
-    found = shared_olap.query("SELECT toUInt64(1) AS a, 'x' AS b WHERE 0")
-    assert (found.num_rows, found.column_names) == (0, ["a", "b"])
-
-
-def test_the_read_profile_cannot_write(shared_olap: Olap) -> None:
-    with pytest.raises(Exception, match="READONLY"):
-        shared_olap.query("INSERT INTO migrations SELECT 7, 'x', now()")
-    with pytest.raises(Exception, match="READONLY"):
-        shared_olap.command("SET max_memory_usage = 0", profile="read")
+    def close(self) -> None: ...
 
 
-def test_a_limit_is_backpressure_and_says_what_to_do(shared_olap: Olap) -> None:
-    with pytest.raises(Backpressure, match=r"memory limit.*job_memory_bytes") as caught:
-        shared_olap.query("SELECT groupArray(number) FROM numbers(300000000)")
-    assert caught.value.status == 503
+def all_statements(layout: Layout, olap: Olap, folder: Path) -> Recorder:
+    """What migrations and retention say to a new store of this layout with old maps in it."""
+    recorder = Recorder(layout, olap)
+    migrate(recorder)
+    set_backstop(recorder, Settings())
+    database = open_db(f"sqlite://{folder / 'isotherm.db'}")
+    expire(database, recorder, 1_790_000_000_000, Settings())
+    database.dispose()
+    return recorder
+
+
+def test_one_server_has_plain_tables() -> None:
+    table, *views = maps_ddl(SINGLE)
+    assert table.startswith("CREATE TABLE IF NOT EXISTS maps ( client_id LowCardinality(String),")
+    assert " ENGINE = ReplacingMergeTree(version) PARTITION BY (level, " in table
+    assert [view[:42] for view in views] == [
+        "CREATE VIEW IF NOT EXISTS heatmap_hourly A",
+        "CREATE VIEW IF NOT EXISTS heatmap_daily AS",
+        "CREATE VIEW IF NOT EXISTS heatmap_weekly A",
+    ]
+
+
+def test_replicas_share_a_path_per_shard_and_database() -> None:
+    table = maps_ddl(REPLICATED)[0]
+    assert table.startswith("CREATE TABLE IF NOT EXISTS maps (")
+    assert (
+        " ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/isotherm/maps', '{replica}', version) "
+    ) in table
+
+
+def test_a_cluster_has_a_table_per_node_and_one_in_front_sharded_by_client() -> None:
+    table, front, *views = maps_ddl(CLUSTER)
+    assert table.startswith("CREATE TABLE IF NOT EXISTS maps_local ON CLUSTER 'tiles' ( client_id")
+    assert " ENGINE = ReplacingMergeTree(version) " in table
+    assert front == (
+        "CREATE TABLE IF NOT EXISTS maps ON CLUSTER 'tiles' AS maps_local"
+        " ENGINE = Distributed('tiles', 'isotherm', 'maps_local', sipHash64(client_id))"
+    )
+    assert len(views) == 3
+    assert all(" ON CLUSTER 'tiles' AS SELECT " in view and " FROM maps FINAL " in view for view in views)
+
+
+def test_a_replicated_cluster_has_both() -> None:
+    table, front, *_ = maps_ddl(BOTH)
+    assert table.startswith("CREATE TABLE IF NOT EXISTS maps_local ON CLUSTER 'tiles' (")
+    place = "'/clickhouse/tables/{shard}/isotherm/maps_local', '{replica}'"
+    assert f" ENGINE = ReplicatedReplacingMergeTree({place}, version) " in table
+    assert " ENGINE = Distributed('tiles', 'isotherm', 'maps_local', sipHash64(client_id))" in front
+
+
+@each_layout
+def test_every_statement_of_every_layout_is_one_that_clickhouse_can_parse(
+    shared_olap: Olap, layout: Layout, tmp_path: Path
+) -> None:
+    recorder = all_statements(layout, shared_olap, tmp_path)
+    assert len(recorder.said) > 8
+    for statement in recorder.said:
+        assert "@" not in statement
+        shown = shared_olap.query("SELECT formatQuery({sql:String}) AS q", {"sql": statement})
+        assert shown.column("q")[0].as_py()
+
+
+@each_layout
+def test_what_changes_tables_names_the_one_that_holds_rows_on_every_node(
+    shared_olap: Olap, layout: Layout, tmp_path: Path
+) -> None:
+    recorder = all_statements(layout, shared_olap, tmp_path)
+    held = "maps_local ON CLUSTER 'tiles'" if layout.cluster else "maps"
+    changes = [" ".join(said.split()) for said in recorder.said if said.startswith(("ALTER", "DELETE"))]
+    assert [said for said in changes if said.startswith("ALTER") and " DROP PARTITION " in said] == [
+        f"ALTER TABLE {held} DROP PARTITION ('{level}', 202601)" for level in ("hour", "day", "week")
+    ]
+    assert len([said for said in changes if said.startswith(f"ALTER TABLE {held} MODIFY TTL ")]) == 1
+    assert len(changes) == 4
+    records = [said for said in recorder.said if "EXISTS migrations" in said]
+    assert records[0].count("Replicated") == int(layout.replicated)
+    assert len(records) == 1 + bool(layout.cluster)
+
+
+def test_settings_of_a_layout_make_an_insert_durable_and_a_read_whole() -> None:
+    single, replicated, cluster, both = (server_settings(layout) for layout in FOUR.values())
+    assert single["async_insert"] == 0
+    assert both == single | replicated | cluster
+    assert cluster["distributed_foreground_insert"] == 1
+    assert cluster["skip_unavailable_shards"] == 0
+    assert (replicated["insert_quorum"], replicated["select_sequential_consistency"]) == ("auto", 1)
+    assert "insert_quorum" not in cluster
+    assert "distributed_foreground_insert" not in replicated
+
+
+def test_tls_checks_certificates_and_has_its_own_port(tmp_path: Path) -> None:
+    plain = read_target("clickhouse://default@ch.example/isotherm", Settings())
+    secure = read_target("clickhouses://ana:p%40ss@ch.example/isotherm?ca_cert=/etc/ca.pem", Settings())
+    assert plain.client_arguments() == {
+        "interface": "http", "host": "ch.example", "port": 8123, "username": "default", "password": "",
+    }  # fmt: skip
+    assert secure.client_arguments() == {
+        "interface": "https", "host": "ch.example", "port": 8443, "username": "ana", "password": "p@ss",
+    }  # fmt: skip
+    assert secure.pool_arguments() == {"verify": True, "ca_cert": "/etc/ca.pem"}
+    assert plain.pool_arguments() == {"verify": True, "ca_cert": None}
+    assert (secure.database, secure.address) == ("isotherm", "https://ch.example:8443")
+    with pytest.raises(ConfigError, match="no such file of certificates"):
+        open_olap(f"clickhouses://default@127.0.0.1:1/isotherm?ca_cert={tmp_path / 'none.pem'}", Settings())
+
+
+def test_a_password_comes_from_the_url_or_the_settings_and_is_never_shown() -> None:
+    given = Settings(clickhouse_password="from-settings")
+    assert read_target("clickhouse://ana@h/isotherm", given).password == "from-settings"
+    target = read_target("clickhouse://ana:from-url@h/isotherm", given)
+    assert target.password == "from-url"
+    assert "from-url" not in f"{target!r} {target.address}"
 
 
 @pytest.mark.parametrize(
-    "bad", ["SELECT groupArray(number) FROM numbers(300000000)", "SELECT throwIf(number = 70000) FROM numbers(80000)"]
+    ("url", "says"),
+    [
+        ("duckdb:///x", "known: chdb, clickhouse, clickhouses"),
+        ("chdb:relative", "absolute folder"),
+        ("clickhouse://:secret@/x", "names no host"),
+        ("clickhouse://ana:secret@h:99999/x", "port"),
+        ("clickhouse://ana:secret@h/x;DROP", "not a database name"),
+        ("clickhouse://ana:secret@h/x?verify=no", "unknown options: verify"),
+    ],
 )
-@pytest.mark.parametrize("profile", ["read", "write"])
-def test_the_query_after_an_error_gets_its_answer(shared_olap: Olap, bad: str, profile: Profile) -> None:
-    sql = bad if profile == "read" else f"{bad} SETTINGS max_memory_usage = 100000000"
-    for _ in range(2 * HANDLES[profile]):
-        with pytest.raises((Backpressure, DatabaseError)):
-            shared_olap.query(sql, profile=profile)
-        assert shared_olap.query("SELECT count() AS n FROM numbers(7)", profile=profile).to_pylist() == [{"n": 7}]
+def test_urls_that_cannot_be_opened_say_why(url: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        open_olap(url, Settings())
+    assert "secret" not in str(caught.value)
 
 
-def test_inserted_tables_come_back(shared_olap: Olap) -> None:
-    shared_olap.command("CREATE TABLE probe (a UInt64, b Array(UInt16)) ENGINE = MergeTree ORDER BY a")
-    try:
-        rows = pa.table({"a": pa.array([1, 2], pa.uint64()), "b": pa.array([[1, 2], []], pa.list_(pa.uint16()))})
-        shared_olap.insert("probe", rows)
-        assert shared_olap.query("SELECT a, b FROM probe ORDER BY a").to_pylist() == rows.to_pylist()
-    finally:
-        shared_olap.command("DROP TABLE probe")
-
-
-def test_many_threads_share_the_handles(shared_olap: Olap) -> None:
-    with ThreadPoolExecutor(12) as pool:
-        answers = pool.map(lambda i: shared_olap.query(f"SELECT {i} AS i").column("i")[0].as_py(), range(100))
-        assert list(answers) == list(range(100))
-
-
-def test_text_is_parsed_to_the_nearest_double(shared_olap: Olap) -> None:
-    texts = ["0.29", "0.07", "0.1234567890123456789", "5e-324", "2.2250738585072011e-308"]
-    found = shared_olap.query(
-        "SELECT reinterpretAsUInt64(x) AS bits FROM format(JSONEachRow, 'x Float64', {body:String})",
-        {"body": "".join(f'{{"x": {text}}}\n' for text in texts)},
-        profile="write",
-    )
-    assert found.column("bits").to_pylist() == [_bits(float(text)) for text in texts]
-
-
-def _bits(value: float) -> int:
-    import struct
-
-    return struct.unpack("<Q", struct.pack("<d", value))[0]
+@pytest.mark.parametrize("name", ["a'b", "a b", "{", "x;y"])
+def test_names_of_clusters_are_checked(name: str) -> None:
+    target = read_target("clickhouse://h/x", Settings())
+    with pytest.raises(ConfigError, match="clickhouse_cluster"):
+        read_layout(target, Settings(clickhouse_cluster=name))
+    for good, replicated in itertools.product(("tiles", "{cluster}", "my-c.1"), (True, False)):
+        made = read_layout(target, Settings(clickhouse_cluster=good, clickhouse_replicated=replicated))
+        assert made == Layout("x", good, replicated)
 
 
 def test_another_process_is_told_that_isotherm_runs_already(shared_olap: Olap) -> None:
@@ -148,28 +217,3 @@ def test_another_process_is_told_that_isotherm_runs_already(shared_olap: Olap) -
 def test_a_second_folder_in_one_process_is_refused(shared_olap: Olap, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="another chDB folder"):
         open_olap(f"chdb://{tmp_path / 'other'}", Settings())
-
-
-@pytest.mark.parametrize("url", ["duckdb:///x", "chdb:relative"])
-def test_urls_that_cannot_be_opened(url: str) -> None:
-    with pytest.raises(ConfigError, match="olap"):
-        open_olap(url, Settings())
-
-
-def test_the_backstop_is_set_once(shared_olap: Olap) -> None:
-    def made() -> str:
-        return shared_olap.query("SELECT create_table_query AS q FROM system.tables WHERE name = 'maps'").to_pylist()[
-            0
-        ]["q"]
-
-    try:
-        set_backstop(shared_olap, Settings())
-        first = made()
-        assert "toIntervalDay(104) WHERE level = 'hour'" in first
-        parts = "SELECT count() AS n FROM system.mutations WHERE table = 'maps'"
-        before = shared_olap.query(parts)
-        set_backstop(shared_olap, Settings())
-        assert made() == first
-        assert shared_olap.query(parts).equals(before)
-    finally:
-        shared_olap.command("ALTER TABLE maps REMOVE TTL")
