@@ -11,7 +11,7 @@ JOBS ?= 2
 WEB_STAMP := web/node_modules/.setup-stamp
 WEB_SOURCES := $(shell find web \( -name node_modules -o -name dist -o -name test \) -prune -o -type f -print)
 
-.PHONY: help setup demo test test-fast check fix bench docs lock wheel clean web release-sdk
+.PHONY: help setup demo services test test-fast check fix bench docs lock wheel clean web release-sdk
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,13 +42,18 @@ web: $(WEB_STAMP) ## build the SDK and the dashboard into src/isotherm/view/stat
 demo: setup ## start everything, feed it, print the addresses and a small heatmap
 	@$(BIN)/isotherm demo --data $(DATA)
 
-test: setup ## run all tests, with everything they need
+# Tools that take minutes are fetched once into .services/, or into the folder ISOTHERM_SERVICES_CACHE.
+services: $(STAMP) ## fetch and build the servers that tests start: Kafka, S3, Spark, Flink and others
+	@cd tests && "$(CURDIR)/$(BIN)/python" -m services.fetch
+
+test: setup ## run all tests, with everything they need; those whose server cannot be had here are skipped
+	@cd tests && "$(CURDIR)/$(BIN)/python" -m services.fetch --for-tests
 	web/npm run test --silent
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 test-fast: setup ## run the tests that take seconds
 	web/npm run test --silent
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not system"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not system and not services"
 
 check: setup ## lint, format and types
 	$(BIN)/ruff check .

@@ -2,38 +2,52 @@
 
 Does nothing for what is there. Exit code 3 when a program is missing that somebody has to install (one line each),
 1 when a fetch failed. What is fetched appears complete or not at all: it is made under another name and renamed.
+`--for-tests` is for `make test`: a missing program is named and no error, since tests that need it are skipped; and
+what another process is fetching now is left to it, since tests wait for what they need.
 """
 
+import os
 import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 
 from services.programs import Missing, program
 from services.recipes import FetchFailed, Recipe
-from services.tools import TOOLS, cache, fetching, place
+from services.tools import TOOLS, cache, fetch_runs, fetching, place
 
-INSTALLED = ("java", "redis-server", "postgres", "initdb", "nginx", "chromium", "openssl")
+INSTALLED = ("java", "redis-server", "postgres", "nginx", "chromium", "openssl")
 """Programs that the servers need and that a person installs."""
 MISSING, FAILED = 3, 1
 
 
-def main(names: list[str]) -> int:
-    unknown = [name for name in names if name not in TOOLS]
-    if unknown:
+def main(arguments: list[str]) -> int:
+    for_tests = "--for-tests" in arguments
+    names = [name for name in arguments if name != "--for-tests"]
+    if unknown := [name for name in names if name not in TOOLS]:
         print(f"no such tool: {', '.join(unknown)}; there are {', '.join(TOOLS)}", file=sys.stderr)
         return 2
-    problems = [] if names else [said for name in INSTALLED if (said := missing(name))]
-    wanted = sorted((TOOLS[name] for name in names or TOOLS), key=lambda recipe: recipe.lane)
-    lanes = [list(recipes) for _, recipes in groupby(wanted, key=lambda recipe: recipe.lane)]
-    with ThreadPoolExecutor(len(lanes)) as pool:
-        failures = [failure for lane in pool.map(fetch_lane, lanes) for failure in lane]
-    problems += [str(failure) for failure in failures if isinstance(failure, Missing)]
-    failed = [failure for failure in failures if not isinstance(failure, Missing)]
-    for line in dict.fromkeys([*problems, *map(str, failed)]):
+    lines = [] if names else [said for name in INSTALLED if (said := missing(name))]
+    problems = fetch_all([TOOLS[name] for name in names or TOOLS], leave_others=for_tests)
+    for line in dict.fromkeys([*lines, *map(str, problems)]):
         print(line, file=sys.stderr)
-    return FAILED if failed else MISSING if problems else 0
+    if any(not isinstance(problem, Missing) for problem in problems):
+        return FAILED
+    return MISSING if (lines or problems) and not for_tests else 0
+
+
+def fetch_all(recipes: list[Recipe], *, leave_others: bool) -> list[Exception]:
+    """Fetch what is not there, the lanes side by side; the problems met."""
+    wanted = [recipe for recipe in recipes if not place(recipe).exists()]
+    lanes = dict.fromkeys(recipe.lane for recipe in wanted)
+    with ThreadPoolExecutor(len(lanes) or 1) as pool:
+        return [
+            problem
+            for problems in pool.map(
+                lambda lane: fetch_lane([one for one in wanted if one.lane == lane], leave_others=leave_others), lanes
+            )
+            for problem in problems
+        ]
 
 
 def missing(name: str) -> str | None:
@@ -45,17 +59,18 @@ def missing(name: str) -> str | None:
     return None
 
 
-def fetch_lane(recipes: list[Recipe]) -> list[Exception]:
-    """Fetch what is not there of one lane; the problems it met."""
+def fetch_lane(recipes: list[Recipe], *, leave_others: bool) -> list[Exception]:
+    """Fetch the tools of one lane, one after the other; the problems met."""
     problems: list[Exception] = []
-    for recipe in recipes:
-        if place(recipe).exists():
-            continue
-        try:
-            with fetching(recipe.lane):
+    lane = recipes[0].lane
+    if leave_others and fetch_runs(lane):
+        return []
+    with fetching(lane):
+        for recipe in recipes:
+            try:
                 fetch(recipe)
-        except (Missing, FetchFailed) as error:
-            problems.append(error)
+            except (Missing, FetchFailed) as error:
+                problems.append(error)
     return problems
 
 
@@ -88,4 +103,5 @@ def _sweep(recipe: Recipe) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(10)  # people and tests come first
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """Where and when tests of the servers run: on one worker, in the order in which their tools are fetched."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator
 
 import pytest
 
@@ -29,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Wait for tools that are being fetched before the test's own time limit starts."""
     for name in fixtures_used(item):
         for tool in TOOLS[name]:
@@ -38,6 +39,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
             except Missing:
                 break  # the fixture says so
     return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With ISOTHERM_TEST_NO_SKIPS=1, as CI sets it, a test of the servers that was skipped has failed."""
+    report = yield
+    expected_failure = hasattr(report, "wasxfail")
+    if (
+        os.environ.get("ISOTHERM_TEST_NO_SKIPS") == "1"
+        and report.skipped
+        and not expected_failure
+        and fixtures_used(item)
+    ):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where no test of the servers may be: {report.longrepr}"
+    return report
 
 
 def fixtures_used(item: pytest.Item) -> list[str]:

@@ -47,11 +47,13 @@ def place(recipe: Recipe) -> Path:
 
 def folder(name: str) -> Path:
     """The folder of a fetched tool; waits while another process fetches it; Missing says what to do."""
-    found = place(TOOLS[name])
+    recipe = TOOLS[name]
+    found = place(recipe)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not found.exists() and fetch_runs(recipe.lane) and time.monotonic() < deadline:
+        time.sleep(0.5)
     if not found.exists():
-        _wait_for_fetch(found)
-    if not found.exists():
-        raise Missing(f"{name} {TOOLS[name].version} is not there: make services")
+        raise Missing(f"{name} {recipe.version} is not there: make services")
     return found
 
 
@@ -63,19 +65,9 @@ def fetching(lane: str) -> Iterator[None]:
         yield
 
 
-def fetch_runs() -> bool:
-    """Whether a process is fetching tools now."""
-    return any(_locked(path) for path in cache().glob(".*.lock"))
-
-
-def _wait_for_fetch(wanted: Path) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not wanted.exists() and fetch_runs() and time.monotonic() < deadline:
-        time.sleep(0.5)
-
-
-def _locked(path: Path) -> bool:
-    with path.open("w") as lock:
+def fetch_runs(lane: str) -> bool:
+    """Whether a process is fetching tools of the lane now."""
+    with (cache() / f".{lane}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
