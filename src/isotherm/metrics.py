@@ -43,10 +43,17 @@ LANDED_ROWS = Counter("isotherm_land_rows", "Rows listed in the lake's manifest.
 LANDED_FILES = Counter("isotherm_land_files", "Files listed in the lake's manifest.", registry=REGISTRY)
 TILE_JOBS = Counter("isotherm_tile_jobs", "Tile jobs by level and outcome.", ["level", "outcome"], registry=REGISTRY)
 TILE_JOB_SECONDS = Counter("isotherm_tile_job_seconds", "Seconds spent in tile jobs.", ["level"], registry=REGISTRY)
+LIVE_WINDOWS = Gauge("isotherm_live_windows", "Living windows that this process shows.", registry=REGISTRY)
 DIRTY_BUCKETS = Gauge("isotherm_dirty_buckets", "Buckets that wait to be tiled again.", ["level"], registry=REGISTRY)
 CACHE_CALLS = Counter(
     "isotherm_cache_calls",
     "Calls to a shared cache by outcome: answered, refused (full, no rights), failed, skipped while it is away.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+QUERY_CACHE = Counter(
+    "isotherm_query_cache",
+    "Maps that were asked for and found (hit) or not (miss) in the cache.",
     ["outcome"],
     registry=REGISTRY,
 )

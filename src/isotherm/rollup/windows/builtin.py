@@ -1,0 +1,236 @@
+"""The built-in stream engine: a consumer of the event log that keeps its counts in memory.
+
+It writes no checkpoint: after a start it reads the log again from BACK_MS ago and counts the same. It commits nothing
+either: a log keeps what a consumer has not committed, and live data is not worth keeping anything for. Where the log
+does not reach back so far, counting begins with the first minute that is whole.
+"""
+
+import threading
+import time
+from typing import Final
+
+import structlog
+from sqlalchemy.engine import Engine as Database
+
+from isotherm.clock import HOUR_MS, MINUTE_MS, Clock
+from isotherm.config import Settings
+from isotherm.errors import Backpressure
+from isotherm.eventlog.port import EventLog
+from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS
+from isotherm.rollup.windows.decode import Groups, Ints, group, received_at
+from isotherm.rollup.windows.known import Known, KnownIds, KnownPositions, NothingKnown
+from isotherm.rollup.windows.leader import Still, as_leader
+from isotherm.rollup.windows.minutes import Minutes, merge
+from isotherm.rollup.windows.port import State, StreamStatus, is_shared
+from isotherm.rollup.windows.publish import Publisher
+from isotherm.rollup.windows.rule import BACK_MS, IDS_MS, exact_from
+from isotherm.store.cache import Cache
+
+CONSUMER: Final = "stream"
+_READ_BYTES: Final = 8 << 20
+_READ_RECORDS: Final = 2_000
+_IDLE_S: Final = 0.25
+_PUBLISH_S: Final = 0.5
+_LOOK_S: Final = 5.0
+_UPKEEP_S: Final = 60.0
+_RETRY_S: Final = 1.0
+_BACKOFF_S: Final = (0.5, 30.0)
+_NEAR_MS: Final = 30 * MINUTE_MS
+"""A start that lies this much too early is found with half the questions."""
+_DISORDER_MS: Final = MINUTE_MS
+"""Records of several collectors are in order of receipt up to this."""
+
+_log = structlog.get_logger("isotherm.stream")
+
+
+class Builtin:
+    """A Stream; see `isotherm.rollup.windows.port`."""
+
+    def __init__(self, settings: Settings, log: EventLog, cache: Cache, database: Database, clock: Clock) -> None:
+        self._settings = settings
+        self._event_log = log
+        self._database = database
+        self._clock = clock
+        self._publisher = Publisher(cache, clock)
+        self._minutes = Minutes()
+        self._known: Known = NothingKnown()
+        self._positions: dict[int, int] = {}
+        self._target: dict[int, int] = {}
+        self._touched: dict[int, Ints] = {}
+        self._state: State = "starting"
+        self._lag: int | None = None
+        self._counted = 0
+        self._due: dict[str, float] = {}
+        self._last_error: tuple[str, int] | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        failures = 0
+        while not stop.is_set():
+            began = time.monotonic()
+            try:
+                as_leader(
+                    stop,
+                    self._database,
+                    self._clock,
+                    shared=is_shared(self._settings),
+                    work=lambda still: self._work(still, stop),
+                    standby=self._stand_by,
+                )
+            except Exception as error:  # noqa: BLE001 - logged and shown; only `stop` ends the stream
+                failures = 1 if time.monotonic() - began > _BACKOFF_S[1] else failures + 1
+                self._failed(error)
+                stop.wait(min(_BACKOFF_S[0] * 2 ** (failures - 1), _BACKOFF_S[1]))
+
+    def restart(self) -> str:
+        return "the built-in stream keeps nothing: it counts anew from the log whenever it starts"
+
+    def begin(self) -> None:
+        """Forget everything and go back to where counting has to begin."""
+        self._minutes = Minutes()
+        self._known = self._new_known()
+        self._touched = {}
+        self._positions = {}
+        self._state, self._lag = "rebuilding", None
+        now = self._clock.now_ms()
+        tails = self._event_log.status().tail
+        partitions = list(self._event_log.partitions())
+        self._target = dict(self._event_log.heads(partitions))
+        floors = [0]
+        for partition in partitions:
+            start, floor = self._start(partition, tails.get(partition, 0), now - BACK_MS)
+            self._positions[partition] = start
+            floors.append(floor)
+        self._minutes.floor = max(floors)
+
+    def step(self) -> int:
+        """Read some records and count them; show what changed when it is time to. Returns the records read."""
+        records = self._event_log.read_some(CONSUMER, self._positions, max_records=_READ_RECORDS, max_bytes=_READ_BYTES)
+        groups = group(records, self._known, self._minutes.floor)
+        if records:
+            merge(self._touched, self._minutes.add(groups))
+            for record in records:
+                self._positions[record.partition] = record.offset + 1
+            self._count(groups)
+        if self._state == "rebuilding" and self._arrived(bool(records)):
+            self._state = "counting"
+            self._touched = {}
+            self._publisher.publish(self._minutes.windows(None, self._clock.now_ms()))
+        elif self._state == "counting" and self._is_due("publish", _PUBLISH_S):
+            self.show()
+        self._look(caught_up=not records)
+        return len(records)
+
+    def show(self) -> None:
+        """Put the windows that changed into the cache."""
+        touched, self._touched = self._touched, {}
+        self._publisher.publish(self._minutes.windows(touched, self._clock.now_ms()))
+
+    def status(self) -> StreamStatus:
+        error, error_at = self._last_error or (None, None)
+        return StreamStatus(
+            engine="builtin",
+            state=self._state,
+            lag=self._lag,
+            windows=self._publisher.windows,
+            counted=self._counted,
+            lost=self._minutes.lost + self._publisher.lost,
+            exact_from=self._minutes.floor,
+            last_error=error,
+            last_error_at=error_at,
+        )
+
+    def close(self) -> None:
+        """The stores belong to others."""
+
+    def _work(self, still: Still, stop: threading.Event) -> None:
+        """Count from the beginning until this process does not lead any more. After an error nothing is trusted."""
+        self.begin()
+        while still():
+            began = time.monotonic()
+            try:
+                read = self.step()
+            except Backpressure as error:
+                # The log gave nothing this time; what was counted is still right.
+                self._note(error)
+                stop.wait(_RETRY_S)
+                continue
+            if self._state == "rebuilding":
+                # Half of the time belongs to the collector and the lander, who catch up as well.
+                stop.wait(time.monotonic() - began)
+            elif not read:
+                stop.wait(_IDLE_S)
+        self.show()
+
+    def _stand_by(self) -> None:
+        self._state, self._lag = "standby", None
+
+    def _new_known(self) -> Known:
+        if self._event_log.knows_ids:
+            return NothingKnown()
+        return KnownPositions() if self._settings.log_timestamp == "event" else KnownIds()
+
+    def _start(self, partition: int, tail: int, since: int) -> tuple[int, int]:
+        """Where reading begins, and the first minute (ms) that is whole from there on."""
+        first = self._event_log.read(partition, tail, max_records=1)
+        if not first:
+            return tail, exact_from(self._clock.now_ms()) if tail else 0
+        oldest = received_at(first[0])
+        if oldest >= since - _DISORDER_MS:
+            return tail, exact_from(oldest + _DISORDER_MS) if first[0].offset else 0
+        return self._search(partition, first[0].offset, oldest, since - _DISORDER_MS), exact_from(since)
+
+    def _search(self, partition: int, low: int, low_ms: int, since: int) -> int:
+        """An offset with all records received from `since` on behind it, not much further back than needed."""
+        high = self._event_log.head(partition)
+        while high - low > _READ_RECORDS and since - low_ms > _NEAR_MS:
+            middle = (low + high) // 2
+            found = self._event_log.read(partition, middle, max_records=1)
+            if found and found[0].offset < high and (at := received_at(found[0])) < since:
+                low, low_ms = found[0].offset, at
+            else:
+                high = middle
+        return low
+
+    def _arrived(self, read: bool) -> bool:
+        """Whether everything was read that stood on the log at the start."""
+        return not read or all(self._positions[p] >= head for p, head in self._target.items())
+
+    def _count(self, groups: Groups) -> None:
+        counted = int(groups.counts.sum())
+        self._counted += counted
+        outcomes = (("received", groups.events), ("sent", counted), ("dropped", groups.events - counted))
+        for outcome, events in outcomes:
+            COMPONENT_EVENTS.labels("stream", outcome).inc(events)
+
+    def _look(self, *, caught_up: bool) -> None:
+        """What has to be done now and then."""
+        if self._is_due("look", _LOOK_S):
+            self._follow_partitions()
+            heads = self._event_log.heads(list(self._positions))
+            self._lag = sum(max(head - self._positions[p], 0) for p, head in heads.items())
+            LAG_RECORDS.labels(CONSUMER).set(self._lag)
+        if self._is_due("upkeep", _UPKEEP_S):
+            now = self._clock.now_ms()
+            self._minutes.forget(now)
+            if caught_up:
+                self._known.forget(now - IDS_MS - HOUR_MS)
+        self._publisher.beat("builtin", self._state, self._lag)
+
+    def _follow_partitions(self) -> None:
+        for partition in self._event_log.partitions():
+            self._positions.setdefault(partition, 0)
+
+    def _is_due(self, what: str, seconds: float) -> bool:
+        now = time.monotonic()
+        if now < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now + seconds
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        self._note(error)
+        COMPONENT_EVENTS.labels("stream", "failed").inc()
+        _log.exception("counting live windows failed; it starts anew")
+
+    def _note(self, error: Exception) -> None:
+        self._last_error = (f"{type(error).__name__}: {error}", self._clock.now_ms())
