@@ -4,6 +4,7 @@ A server can fail after it said 200: the whole answer is awaited there before an
 off is an error, and so is Arrow without its end mark. Only statements that read are sent again by themselves.
 """
 
+import math
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,12 @@ from isotherm.store.olap_target import Target, read_layout, read_target
 
 CONNECTIONS: Final = 16
 CONNECT_SECONDS: Final = 5
-QUIET_SECONDS: Final[Mapping[Profile, int]] = {"read": READ_SECONDS + 15, "write": 300, "migrate": 300, "maintain": 300}
+QUIET_SECONDS: Final[Mapping[Profile, float]] = {
+    "read": READ_SECONDS + 15,
+    "write": 300,
+    "migrate": 300,
+    "maintain": 300,
+}
 """Without a byte for this long the server counts as gone. While it works it sends headers that tell its progress."""
 
 _END_OF_ARROW: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -34,7 +40,6 @@ _REFUSED: Final = frozenset({192, 193, 194, 516})
 _DENIED: Final = 497
 _FAILED: Final = (b"DB::Exception", b"__exception__")
 _ZSTD: Final = {"Accept-Encoding": "zstd, gzip"}
-_WAIT: Final = {"wait_end_of_query": "1"}
 _NEWER: Final = frozenset({"s3_retry_attempts", "s3_request_timeout_ms", "s3_allow_server_credentials_in_user_queries"})
 """Settings that bound or allow something and that older servers do not know; they are left out there."""
 
@@ -80,7 +85,7 @@ class ServerOlap:
     """See `isotherm.store.olap.Olap`. One HTTP client per profile, made when it is first needed, over one pool."""
 
     def __init__(
-        self, target: Target, layout: Layout, settings: Settings, quiet_seconds: Mapping[Profile, int] = QUIET_SECONDS
+        self, target: Target, layout: Layout, settings: Settings, quiet_seconds: Mapping[Profile, float] = QUIET_SECONDS
     ) -> None:
         """Connects to nothing yet. Raises ConfigError when the file of certificates is missing."""
         if target.ca_file and not Path(target.ca_file).is_file():
@@ -115,13 +120,17 @@ class ServerOlap:
         sql = f"CREATE DATABASE IF NOT EXISTS {self._target.database}{self.layout.on_cluster}"
         try:
             with self._asked("migrate"):
-                self._client("migrate").command(sql, settings=_WAIT, use_database=False)
+                self._client("migrate").command(sql, settings=self._alive("migrate"), use_database=False)
         except DatabaseError as error:
             if error.code != _DENIED:
                 raise
-            found = self.query("SELECT count() AS n FROM system.databases WHERE name = {name:String}",
-                               {"name": self._target.database}, "migrate")  # fmt: skip
-            if not found.column("n")[0].as_py():
+            with self._asked("migrate"):
+                found = self._client("migrate").raw_query(
+                    "SELECT count() FROM system.databases WHERE name = {name:String}",
+                    parameters={"name": self._target.database},
+                    use_database=False,
+                )
+            if found.strip() == b"0":
                 raise ConfigError(
                     f"olap: the database {self._target.database} does not exist on {self._target.address} and the user "
                     f"{self._target.user} may not make it; make it, or grant CREATE DATABASE"
@@ -130,7 +139,11 @@ class ServerOlap:
     def query(self, sql: str, params: Params | None = None, profile: Profile = "read") -> pa.Table:
         with self._asked(profile):
             raw = self._client(profile).raw_query(
-                sql, parameters=dict(params or {}), fmt="ArrowStream", transport_settings=_ZSTD
+                sql,
+                parameters=dict(params or {}),
+                settings=self._alive(profile),
+                fmt="ArrowStream",
+                transport_settings=_ZSTD,
             )
         if not raw.endswith(_END_OF_ARROW):
             raise self._broken(raw)
@@ -141,13 +154,13 @@ class ServerOlap:
 
     def command(self, sql: str, params: Params | None = None, profile: Profile = "write") -> None:
         with self._asked(profile):
-            raw = self._client(profile).raw_query(sql, parameters=dict(params or {}))
+            raw = self._client(profile).raw_query(sql, parameters=dict(params or {}), settings=self._alive(profile))
         if any(mark in raw for mark in _FAILED):
             raise self._broken(raw)
 
     def insert(self, table: str, rows: pa.Table) -> None:
         with self._asked("write"):
-            self._client("write").insert_arrow(table, rows, settings=_WAIT)
+            self._client("write").insert_arrow(table, rows, settings=self._alive("write"))
 
     def close(self) -> None:
         """Close idle connections; one that is in use is closed when its answer has come."""
@@ -169,6 +182,10 @@ class ServerOlap:
                 "setting olap has its address"
             ) from None
 
+    def _alive(self, profile: Profile) -> dict[str, Any]:
+        """The whole answer before the first byte of it, and a sign of life long before the client gives up."""
+        return {"wait_end_of_query": 1, "http_headers_progress_interval_ms": round(self._quiet[profile] * 250)}
+
     def _client(self, profile: Profile) -> HttpClient:
         client = self._clients.get(profile)
         if client is None:
@@ -184,7 +201,7 @@ class ServerOlap:
                 **self._target.client_arguments(),
                 database=None,
                 connect_timeout=CONNECT_SECONDS,
-                send_receive_timeout=self._quiet[profile],
+                send_receive_timeout=math.ceil(self._quiet[profile]),
                 autogenerate_session_id=False,
                 pool_mgr=self._pool,
                 client_name="isotherm",
