@@ -153,18 +153,19 @@ def cat(
 
 
 def _tables(lake: Lake, files: list[LakeFile], limit: int) -> Iterator[Any]:
-    from isotherm.land.write import read_table
+    from isotherm.land.write import read_pieces
 
     left = limit if limit > 0 else None
     for file in files:
-        if left is not None and left <= 0:
-            return
-        found = read_table(lake, file)
-        found = found if left is None else found.slice(0, left)
-        left = None if left is None else left - found.num_rows
-        yield found
+        for found in read_pieces(lake, file, _PIECE_ROWS if left is None else min(left, _PIECE_ROWS)):
+            part = found if left is None else found.slice(0, left)
+            left = None if left is None else left - part.num_rows
+            yield part
+            if left == 0:
+                return
 
 
+_PIECE_ROWS: Final = 100_000
 _COLUMNS: Final = ("client_id", "screen_id", "event_time", "event_type", "x_norm", "y_norm", "anchor", "attrs")
 
 

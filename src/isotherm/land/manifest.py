@@ -256,6 +256,13 @@ class Manifest:
         with reading(self.engine) as connection:
             return connection.execute(statement).scalar_one()
 
+    def begun(self, client_id: str, hour: int, format: str, since_ms: int) -> bool:  # noqa: A002
+        """Whether somebody has begun a file of this client, hour and format after `since_ms` and is not done."""
+        wanted = (files.c.state == "pending") & (files.c.client_id == client_id) & (files.c.hour == hour)
+        wanted &= (files.c.format == format) & (files.c.created_at > since_ms)
+        with reading(self.engine) as connection:
+            return bool(connection.execute(sa.select(sa.exists().where(wanted))).scalar_one())
+
     def discard(self, lake: Lake, paths: Sequence[str]) -> None:
         """Remove files of our own that were never listed."""
         with writing(self.engine) as connection:

@@ -1,29 +1,58 @@
-"""Merging: the small files of a closed hour become one sorted file per client and format."""
+"""Merging: the small files of a closed hour become large sorted ones, one client and format at a time."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-from typing import Final
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby, zip_longest
+from typing import BinaryIO, Final, cast
 
+import msgspec
 import pyarrow as pa
 import structlog
+from msgspec import Struct
 
 from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.land import rowhash
-from isotherm.land.lake import Lake
+from isotherm.land.external import merge_sorted, rechunk
+from isotherm.land.lake import Lake, LakeUnavailable
 from isotherm.land.manifest import LakeFile, Manifest, OffsetRange, Selection
 from isotherm.land.parts import in_order, path_of
-from isotherm.land.store import Checkpoint, no_checkpoint, write_files
-from isotherm.land.write import decode, read_table, unequal
+from isotherm.land.store import Checkpoint, no_checkpoint
+from isotherm.land.write import read_pieces, read_table, unequal, write_pieces
 
-MAX_ROWS: Final = 2_000_000
-"""A merged file holds at most this many rows, so that merging needs at most about 1 GB of memory."""
+FAN_IN: Final = 64
+"""At most so many files are merged as streams; more are first merged in memory, in groups that fit there."""
+ROW_BYTES: Final = 512
+"""Memory that merging takes for a row, all copies counted."""
+_UNPACKED: Final = 8
+"""Rows with long texts take more: about this many times their bytes in the file."""
+_PIECE_ROWS: Final = 1_000
+"""A file that is merged as a stream is read in pieces of at least this many rows."""
+_GROUP_ROWS: Final = 1 << 20
+"""A row group has at most so many rows, which is what pyarrow makes of a whole table."""
+_IN_MEMORY: Final = 16 << 20
+"""A new file up to this size is not written to the scratch folder before it goes to the lake."""
 _OUTWEIGHED: Final = 4
 """A file with more rows than this many times all smaller ones together is rewritten only after a quiet time."""
 _QUIET_MS: Final = 60 * MINUTE_MS
+_CLAIM_MS: Final = 10 * MINUTE_MS
+"""Files that somebody else has begun in an hour less than this ago are waited for."""
 
 _log = structlog.get_logger("isotherm.land")
+
+
+class Limits(Struct, frozen=True):
+    """How large files become, what memory merging takes for that, and where a large file is put together."""
+
+    target_bytes: int
+    memory_bytes: int
+    scratch: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        return cls(settings.compact_target_bytes, settings.compact_memory_bytes, str(settings.data.absolute()))
 
 
 def merge_closed(
@@ -37,20 +66,26 @@ def merge_closed(
 ) -> int:
     """Merge what is closed and quiet: hours over for `close_delay_seconds`, without new files for one flush.
 
-    At most `limit` merges. Returns how many were made.
+    At most `limit` merges. Returns how many were made. An hour that cannot be merged does not keep others from it;
+    its error is raised when nothing else was left to do.
     """
     closed = now_ms - int(settings.close_delay_seconds * SECOND_MS) - HOUR_MS
     quiet_ms = int(settings.land_flush_seconds * SECOND_MS)
     # Nothing lands in hours older than this, so they are as merged as they get.
     oldest = now_ms - settings.late_horizon_ms - (settings.log_retention_days + 1) * DAY_MS
-    made = 0
+    merge = partial(merge_hour, lake, manifest, limits=Limits.of(settings), now_ms=now_ms, quiet_ms=quiet_ms)
+    made, failed = 0, None
     for client_id, hour, file_format in manifest.crowded(oldest, closed):
         if limit is not None and made >= limit:
             break
-        merged = merge_hour(
-            lake, manifest, client_id, hour, file_format, now_ms=now_ms, quiet_ms=quiet_ms, checkpoint=checkpoint
-        )
-        made += merged
+        try:
+            made += merge(client_id, hour, file_format, checkpoint=checkpoint)
+        except LakeUnavailable:
+            raise
+        except IsothermError as error:
+            failed = failed or error
+    if failed is not None and (limit is None or made < limit):
+        raise failed
     return made
 
 
@@ -61,31 +96,33 @@ def merge_hour(
     hour: int,
     format: str,  # noqa: A002 - the manifest's word
     *,
+    limits: Limits,
     now_ms: int,
     quiet_ms: int = 0,
     checkpoint: Checkpoint = no_checkpoint,
 ) -> int:
     """Merge one client's files of one hour in one format. Returns how many merged files were listed.
 
-    Nothing happens while a file is younger than `quiet_ms`. Raises IsothermError when the files do not hold the
-    rows the manifest says; the list stays as it is then.
+    Nothing happens while a file is younger than `quiet_ms`, or while somebody else writes there. Raises IsothermError
+    when the files do not hold the rows the manifest says; the list stays as it is then.
     """
     newest = manifest.newest(client_id, hour, format)
-    if newest is None or now_ms - newest < quiet_ms:
+    if newest is None or now_ms - newest < quiet_ms or manifest.begun(client_id, hour, format, now_ms - _CLAIM_MS):
         return 0
-    patient = now_ms - newest >= _QUIET_MS
+    choose = partial(groups, patient=now_ms - newest >= _QUIET_MS, limits=limits)
     selection: Selection = {"start": hour, "end": hour + 1, "client_ids": [client_id], "format": format}
-    if not any(groups(manifest.listed(**selection), patient=patient)):
+    if not any(choose(manifest.listed(**selection))):
         return 0
     with manifest.snapshot(**selection) as snapshot:
-        return sum([_merge(lake, manifest, group, checkpoint) for group in groups(snapshot.files, patient=patient)])
+        return sum([_merge(lake, manifest, group, limits, checkpoint) for group in choose(snapshot.files)])
 
 
-def groups(files: Sequence[LakeFile], *, patient: bool) -> Iterator[list[LakeFile]]:
-    """Which of an hour's files to merge with each other, each group within MAX_ROWS.
+def groups(files: Sequence[LakeFile], *, patient: bool, limits: Limits) -> Iterator[list[LakeFile]]:
+    """Which of an hour's files to merge with each other: each group makes one file of the target size or less.
 
-    While late events still come (not `patient`), a large file is left alone until the small ones add up: otherwise
-    a trickle would rewrite it again and again.
+    A group of more than FAN_IN files fits into memory; what it makes is merged further the next time. While late
+    events still come (not `patient`), a large file is left alone until the small ones add up: otherwise a trickle
+    would rewrite it again and again.
     """
     ordered = sorted(files, key=lambda file: (file.rows, file.path))
     if not patient:
@@ -93,7 +130,7 @@ def groups(files: Sequence[LakeFile], *, patient: bool) -> Iterator[list[LakeFil
             ordered.pop()
     group: list[LakeFile] = []
     for file in ordered:
-        if group and sum(f.rows for f in group) + file.rows > MAX_ROWS:
+        if group and not _fits([*group, file], limits):
             if len(group) > 1:
                 yield group
             group = []
@@ -102,35 +139,104 @@ def groups(files: Sequence[LakeFile], *, patient: bool) -> Iterator[list[LakeFil
         yield group
 
 
-def _merge(lake: Lake, manifest: Manifest, old: Sequence[LakeFile], checkpoint: Checkpoint) -> int:
-    table = in_order(pa.concat_tables([read_table(lake, file) for file in old]).unify_dictionaries().combine_chunks())
+def _fits(group: Sequence[LakeFile], limits: Limits) -> bool:
+    few = len(group) <= FAN_IN or _weight(group) <= limits.memory_bytes
+    return few and sum(file.bytes for file in group) <= limits.target_bytes
+
+
+def _weight(files: Sequence[LakeFile]) -> int:
+    """Memory that all their rows together would take."""
+    return sum(max(file.rows * ROW_BYTES, file.bytes * _UNPACKED) for file in files)
+
+
+def _merge(lake: Lake, manifest: Manifest, old: Sequence[LakeFile], limits: Limits, checkpoint: Checkpoint) -> int:
     merged = _describe(old)
-    if (table.num_rows, rowhash.of_table(table)) != (merged.rows, merged.row_hash):
-        raise IsothermError(
-            f"the files of client {merged.client_id!r} in {merged.path.rpartition('/')[0]} do not hold the rows the "
-            "manifest says; nothing was merged. Run `isotherm lake compare`, and restore the files from a backup."
-        )
     version: int | None = None
+    manifest.pending([merged])
     try:
-        new = write_files(lake, manifest, [(merged, table)], checkpoint)
-        if not _same(decode(lake.get(merged.path), merged.format), table):
-            raise IsothermError(f"{lake.where(merged.path)}: reads back differently; nothing was merged")
+        checkpoint("pending")
+        new = _make(lake, merged, old, limits, checkpoint)
         checkpoint("checked")
-        version = manifest.replace(old, new)
-    finally:
-        if version is None:
-            manifest.discard(lake, [merged.path])
+        version = manifest.replace(old, [new])
+    except LakeUnavailable:
+        # What was sent may still arrive: the sweeper takes it away when that can no longer be.
+        raise
+    except BaseException:
+        manifest.discard(lake, [merged.path])
+        raise
+    if version is None:
+        manifest.discard(lake, [merged.path])
+        return 0
     checkpoint("replaced")
     _log.debug("merged", files=len(old), rows=merged.rows, path=merged.path)
-    return int(version is not None)
+    return 1
 
 
-def _same(left: pa.Table, right: pa.Table) -> bool:
+def _make(lake: Lake, merged: LakeFile, old: Sequence[LakeFile], limits: Limits, checkpoint: Checkpoint) -> LakeFile:
+    """Write the merged file and read it back, row by row beside what it was made of. Returns it with its size."""
+    rows, size = _rows_of(lake, old, limits)
+    new = _write(lake, merged, rows, limits, checkpoint)
+    checkpoint("written")
+    found = rechunk(read_pieces(lake, new, size), size)
+    if not all(_same(left, right) for left, right in zip_longest(rows(), found)):
+        raise IsothermError(f"{lake.where(merged.path)}: reads back differently; nothing was merged")
+    return new
+
+
+def _rows_of(lake: Lake, old: Sequence[LakeFile], limits: Limits) -> tuple[Callable[[], Iterator[pa.Table]], int]:
+    """All rows in order, as often as one asks for them, in tables of so many rows (the last one may have fewer)."""
+    total = sum(file.rows for file in old)
+    weight = _weight(old)
+    if weight <= limits.memory_bytes:
+        size = max(min(total, _GROUP_ROWS), 1)
+        whole = in_order(pa.concat_tables([read_table(lake, f) for f in old]).unify_dictionaries().combine_chunks())
+        return partial(rechunk, [whole], size), size
+    # Half of the memory for the tables that are put together, half for the pieces that are read of the files.
+    at_once = limits.memory_bytes * total // weight // 2
+    size = max(min(at_once, _GROUP_ROWS), _PIECE_ROWS)
+    return partial(_streamed, lake, old, max(at_once // len(old), _PIECE_ROWS), size), size
+
+
+def _streamed(lake: Lake, old: Sequence[LakeFile], piece: int, size: int) -> Iterator[pa.Table]:
+    return rechunk(merge_sorted([read_pieces(lake, file, piece) for file in old]), size)
+
+
+def _write(
+    lake: Lake, merged: LakeFile, rows: Callable[[], Iterator[pa.Table]], limits: Limits, checkpoint: Checkpoint
+) -> LakeFile:
+    """Put the rows together in a file without a name, and that into the lake. Returns the file with its size."""
+    hashes: list[str] = []
+    count = 0
+
+    def counted() -> Iterator[pa.Table]:
+        nonlocal count
+        for table in rows():
+            checkpoint("rows")
+            hashes.append(rowhash.of_table(table))
+            count += table.num_rows
+            yield table
+
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=limits.scratch) as spooled:
+        scratch = cast("BinaryIO", spooled)
+        write_pieces(scratch, counted(), merged.format)
+        if (count, rowhash.add(hashes)) != (merged.rows, merged.row_hash):
+            raise IsothermError(
+                f"the files of client {merged.client_id!r} in {merged.path.rpartition('/')[0]} do not hold the rows "
+                "the manifest says; nothing was merged. Run `isotherm lake compare`, and restore the files from a "
+                "backup."
+            )
+        size = scratch.tell()
+        scratch.seek(0)
+        lake.put(merged.path, scratch)
+    return msgspec.structs.replace(merged, bytes=size)
+
+
+def _same(left: pa.Table | None, right: pa.Table | None) -> bool:
+    if left is None or right is None or left.num_rows != right.num_rows:
+        return False
     # Table.equals would also ask for equal dictionaries, whose order is the writer's business.
     columns = zip(left.itercolumns(), right.itercolumns(), strict=True)
-    return left.num_rows == right.num_rows and not any(
-        unequal(a.combine_chunks(), b.combine_chunks()) for a, b in columns
-    )
+    return not any(unequal(a.combine_chunks(), b.combine_chunks()) for a, b in columns)
 
 
 def _describe(old: Sequence[LakeFile]) -> LakeFile:

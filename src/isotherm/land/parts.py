@@ -17,11 +17,12 @@ from isotherm.land import rowhash
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import LakeFile, OffsetRange, Snapshot
 from isotherm.land.schema import SORT_ORDER
-from isotherm.land.write import SUFFIXES, compact, read_table
+from isotherm.land.write import SUFFIXES, compact, read_pieces
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 _POSITION_BITS: Final = 32
+_PIECE_ROWS: Final = 1 << 20
 
 
 class Part(Struct):
@@ -101,9 +102,10 @@ def fresh(part: Part, lake: Lake, listed: Sequence[LakeFile]) -> Mask:
     first[np.unique(keys, return_index=True)[1]] = True
     known = np.zeros(len(keys), np.bool_)
     for file in listed:
-        held = _held(read_table(lake, file, ["batch_id", "position"]), batches)
-        if len(held):
-            known |= np.isin(keys, held)
+        for table in read_pieces(lake, file, _PIECE_ROWS, ["batch_id", "position"]):
+            held = _held(table, batches)
+            if len(held):
+                known |= np.isin(keys, held)
     return ~part.imported | (first & ~known)
 
 

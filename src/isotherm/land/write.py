@@ -5,9 +5,12 @@ the same double, times as integer milliseconds since the epoch (UTC); gzip.
 """
 
 import gzip
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -23,16 +26,20 @@ SUFFIXES: Final = {"parquet": "parquet", "jsonl": "jsonl.gz"}
 _GZIP_LEVEL: Final = 6
 _BLOCK: Final = 100_000
 """Rows that exist as Python objects at the same time when JSONL is written."""
+_WHOLE_BYTES: Final = 8 << 20
+"""A file up to this size is fetched whole, with one request, even if it is read in pieces."""
 _DICTIONARIES: Final = [field.name for field in LAKE_SCHEMA if field.type == DICTIONARY]
 
 
 class Located(Protocol):
-    """What `read_table` needs to know of a file; a LakeFile is one."""
+    """What readers need to know of a file; a LakeFile is one."""
 
     @property
     def path(self) -> str: ...
     @property
     def format(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
 
 
 def _python_type(kind: Any) -> Any:
@@ -58,9 +65,23 @@ def read_table(lake: Lake, file: Located, columns: Sequence[str] | None = None) 
 
     Raises IsothermError when the file is missing or damaged.
     """
+    with _readable(lake, file):
+        return decode(lake.get(file.path), file.format, columns)
+
+
+def read_pieces(lake: Lake, file: Located, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """`read_table` in tables of at most `rows` rows each; of a large file only what is needed is in memory.
+
+    Raises IsothermError when the file is missing or damaged.
+    """
+    with _readable(lake, file), _source(lake, file) as source:
+        yield from (_parquet_pieces if file.format == "parquet" else _jsonl_pieces)(source, _schema(columns), rows)
+
+
+@contextmanager
+def _readable(lake: Lake, file: Located) -> Generator[None]:
     try:
-        data = lake.get(file.path)
-        return decode(data, file.format, columns)
+        yield
     except (OSError, EOFError, pa.ArrowException, msgspec.MsgspecError, ValueError) as error:
         raise IsothermError(
             f"{lake.where(file.path)}: the lake file cannot be read ({error}). Restore it from a backup; "
@@ -68,25 +89,58 @@ def read_table(lake: Lake, file: Located, columns: Sequence[str] | None = None) 
         ) from error
 
 
+def _source(lake: Lake, file: Located) -> BinaryIO:
+    """The file to read pieces of; a small one costs one request."""
+    return io.BytesIO(lake.get(file.path)) if file.bytes <= _WHOLE_BYTES else lake.open(file.path)
+
+
+def _schema(columns: Sequence[str] | None) -> pa.Schema:
+    return LAKE_SCHEMA if columns is None else pa.schema([LAKE_SCHEMA.field(name) for name in columns])
+
+
 def decode(data: bytes, format: str, columns: Sequence[str] | None = None) -> pa.Table:  # noqa: A002
     """What `encode` made, as a table again; columns of one chunk each."""
-    schema = LAKE_SCHEMA if columns is None else pa.schema([LAKE_SCHEMA.field(name) for name in columns])
+    schema = _schema(columns)
     if format == "parquet":
-        return _from_parquet(data, schema)
-    rows = _decoder.decode_lines(gzip.decompress(data))
-    return pa.table([_from_list(list(map(attrgetter(f.name), rows)), f) for f in schema], schema=schema)
+        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=_DICTIONARIES) as file:
+            return _shaped(file.read(_names(file, schema), use_threads=False), schema)
+    return _from_lines(gzip.decompress(data), schema)
 
 
-def _from_parquet(data: bytes, schema: pa.Schema) -> pa.Table:
-    with pq.ParquetFile(pa.BufferReader(data), read_dictionary=_DICTIONARIES) as file:
-        there = set(file.schema_arrow.names)
-        if lacking := set(schema.names) - there - ADDED:
-            raise ValueError(f"a file without the column {min(lacking)}")
-        table = file.read([name for name in schema.names if name in there], use_threads=False)
+def _parquet_pieces(source: BinaryIO, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    # With pre_buffer, a row group of many columns is one request or a few.
+    with pq.ParquetFile(source, read_dictionary=_DICTIONARIES, pre_buffer=True) as file:
+        names = _names(file, schema)
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):
+                yield _shaped(pa.Table.from_batches([batch]), schema)
+
+
+def _jsonl_pieces(source: BinaryIO, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    with gzip.GzipFile(fileobj=source) as lines:
+        while block := b"".join(islice(lines, min(rows, _BLOCK))):
+            yield _from_lines(block, schema)
+
+
+def _names(file: pq.ParquetFile, schema: pa.Schema) -> list[str]:
+    """The schema's columns that the file has. ValueError when one is missing that every version writes."""
+    there = set(file.schema_arrow.names)
+    if lacking := set(schema.names) - there - ADDED:
+        raise ValueError(f"a file without the column {min(lacking)}")
+    return [name for name in schema.names if name in there]
+
+
+def _shaped(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    there = set(table.schema.names)
     for field in schema:
         if field.name not in there:
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     return table.select(schema.names).cast(schema).unify_dictionaries().combine_chunks()
+
+
+def _from_lines(lines: bytes, schema: pa.Schema) -> pa.Table:
+    rows = _decoder.decode_lines(lines)
+    return pa.table([_from_list(list(map(attrgetter(f.name), rows)), f) for f in schema], schema=schema)
 
 
 def compact(table: pa.Table) -> pa.Table:
@@ -128,6 +182,18 @@ def _parquet(table: pa.Table) -> memoryview:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **PARQUET_OPTIONS)
     return memoryview(sink.getvalue()).cast("B")
+
+
+def write_pieces(sink: BinaryIO, tables: Iterable[pa.Table], format: str) -> None:  # noqa: A002
+    """Write what `encode` would make of all the tables, one after the other; each is a row group of its own."""
+    if format == "parquet":
+        with pq.ParquetWriter(sink, LAKE_SCHEMA, **PARQUET_OPTIONS) as writer:
+            for table in tables:
+                writer.write_table(table, row_group_size=max(table.num_rows, 1))
+        return
+    with gzip.GzipFile("", "wb", _GZIP_LEVEL, sink, mtime=0) as packed:
+        for table in tables:
+            packed.writelines(_lines(table))
 
 
 def _jsonl(table: pa.Table) -> bytes:

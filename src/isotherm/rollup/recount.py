@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import LakeFile
-from isotherm.land.write import read_table
+from isotherm.land.write import read_pieces
 from isotherm.rollup.grid import CELLS, cells_of
 
 COLUMNS = ("screen_id", "event_type", "x_norm", "y_norm")
+_PIECE_ROWS = 1 << 20
 MapName = tuple[str, str]
 
 
@@ -71,7 +72,8 @@ def recount(lake: Lake, files: Iterable[LakeFile]) -> Recount:
     """Count the rows of these files of one client. Raises IsothermError when a file is missing or damaged."""
     found = Recount()
     for file in files:
-        found.add_rows(read_table(lake, file, COLUMNS))
+        for table in read_pieces(lake, file, _PIECE_ROWS, COLUMNS):
+            found.add_rows(table)
     return found
 
 

@@ -1,9 +1,11 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 from landing import NOW, World, event, record
 
 from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS
@@ -80,14 +82,50 @@ def test_late_files_are_merged_again_when_they_add_up_or_it_is_quiet(world: Worl
     assert [f.rows for f in world.manifest.listed()] == [203, 203]
 
 
-def test_groups_stay_within_the_limit_and_leave_no_pair_behind() -> None:
-    def file(rows: int) -> LakeFile:
-        return LakeFile(f"p{rows}", "parquet", "a", 0, rows, 1, 0, 0, "", [])
+MIB = 1 << 20
+LIMITS = merge.Limits(256 * MIB, 1024 * MIB)
 
-    sizes = [merge.MAX_ROWS, merge.MAX_ROWS - 10, 5, 4, 3, 600_000, 700_000]
-    found = [[f.rows for f in group] for group in merge.groups([file(n) for n in sizes], patient=True)]
-    assert found == [[3, 4, 5, 600_000, 700_000]]
-    assert list(merge.groups([file(1)], patient=True)) == []
+
+def some_file(name: int, rows: int, size: int) -> LakeFile:
+    return LakeFile(f"p{name:04}", "parquet", "a", 0, rows, size, 0, 0, "", [])
+
+
+def sizes_of(found: Iterator[list[LakeFile]]) -> list[list[int]]:
+    return [[f.bytes // MIB for f in group] for group in found]
+
+
+def test_groups_make_files_of_the_target_size_and_leave_no_pair_behind() -> None:
+    files = [some_file(i, size, size * MIB) for i, size in enumerate([256, 250, 5, 4, 3, 60, 100, 90])]
+    assert sizes_of(merge.groups(files, patient=True, limits=LIMITS)) == [[3, 4, 5, 60, 90]]
+    assert sizes_of(merge.groups(files[:1], patient=True, limits=LIMITS)) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5_000_000), st.integers(1, 80 * MIB)), max_size=300),
+    st.integers(MIB, 400 * MIB),
+    st.booleans(),
+)
+def test_groups_stay_within_the_limits_and_come_to_an_end(
+    sizes: list[tuple[int, int]], target: int, patient: bool
+) -> None:
+    files = [some_file(i, *size) for i, size in enumerate(sizes)]
+    limits = merge.Limits(target, 1024 * MIB)
+    for round_ in range(len(files) + 1):
+        found = list(merge.groups(files, patient=patient, limits=limits))
+        if not found:
+            break
+        taken = [f.path for group in found for f in group]
+        assert len(taken) == len(set(taken))
+        for number, group in enumerate(found):
+            rows, size = sum(f.rows for f in group), sum(f.bytes for f in group)
+            assert len(group) > 1
+            assert size <= target
+            assert len(group) <= merge.FAN_IN or rows * merge.ROW_BYTES <= limits.memory_bytes
+            files.append(some_file(1000 * (round_ + 1) + number, rows, size))
+        files = [f for f in files if f.path not in set(taken)]
+    else:
+        raise AssertionError("merging never ends")
+    assert sum(f.rows for f in files) == sum(rows for rows, _ in sizes)
 
 
 @pytest.mark.parametrize("step", ["pending", "written", "checked", "replaced"])
