@@ -95,13 +95,14 @@ class System:
 
 
 @contextmanager
-def up(data: Path) -> Iterator[System]:
-    """`isotherm up` with default settings, ready when the block starts and stopped when it ends."""
+def up(data: Path, **settings: str) -> Iterator[System]:
+    """`isotherm up` with default settings but these, ready when the block starts and stopped when it ends."""
     port, collect_port = free_port(), free_port()
     command = [sys.executable, "-m", "isotherm", "up", "--data", str(data)]
     command += ["--port", str(port), "--collect-port", str(collect_port)]
     log = data.parent / f"{data.name}-output.log"
-    with running(command, log, env=environment()) as process:
+    given = {f"ISOTHERM_{name.upper()}": value for name, value in settings.items()}
+    with running(command, log, env=environment() | given) as process:
         system = System(data, process, port, collect_port)
         try:
             wait_for("isotherm up", system.healthy, START_SECONDS, process)

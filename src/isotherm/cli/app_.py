@@ -1,4 +1,5 @@
-"""`isotherm app`, which `isotherm up` starts: query API, lander, scheduler and log expiry in one process.
+"""`isotherm app`, which `isotherm up` starts: query API, lander, scheduler, live windows and log expiry in one
+process.
 
 It is the one owner of the chDB folder. Hidden from the help: people start `up`, or the roles one by one.
 """
@@ -33,7 +34,7 @@ def command(
     *,
     parent: Annotated[int, Parameter(help="End when this process, our parent, ends.")] = 0,
 ) -> int:
-    """Query API, lander and scheduler in one process; what `isotherm up` starts beside the collector."""
+    """Query API, lander, scheduler and live windows in one process; what `isotherm up` starts beside the collector."""
     if parent:
         die_with_parent(parent)
     chosen = (settings or Everything()).settings()
@@ -41,7 +42,7 @@ def command(
 
 
 def run_app(settings: Settings, role: str, *, with_jobs: bool, supervised: bool) -> int:
-    """Serve until SIGTERM or Ctrl-C; `with_jobs` adds lander, scheduler and log expiry. Returns the exit code."""
+    """Serve until SIGTERM or Ctrl-C; `with_jobs` adds lander, scheduler, live windows and log expiry. Returns the exit code."""
     check_exposure(settings, app=True, collector=False)
     make_folder(settings.data)
     logger = set_up_logs(settings, role)
@@ -74,6 +75,7 @@ def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
         engine=parts.engine,
         olap=parts.olap,
         clock=parts.clock,
+        cache=parts.cache,
         backfill=backfill_job(parts),
         verify=verify_job(parts),
         **told,
@@ -97,6 +99,7 @@ def _facts(parts: Parts) -> dict[str, Any]:
 def _start_jobs(parts: Parts, workers: Workers) -> None:
     workers.start("lander", parts.lander.run)
     workers.start("scheduler", parts.scheduler.run)
+    workers.start("stream", parts.stream.run)
 
 
 def _drain(parts: Parts, logger: Any) -> None:

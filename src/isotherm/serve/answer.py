@@ -9,10 +9,14 @@ import pyarrow as pa
 from litestar import Request, Response
 
 from isotherm.serve.cells import arrow_stream
+from isotherm.serve.kept import kept
 from isotherm.serve.negotiate import ARROW, GZIP_MIN_BYTES, JSON, Form, form_of, gzip, takes_gzip
+from isotherm.store.cache import Cache
 
 _REVALIDATE: Final = "private, no-cache"
 _VARY: Final = "Accept, Accept-Encoding"
+_GZIP: Final = b"\x1f\x8b"
+"""How a gzip member starts, and neither JSON nor an Arrow stream does."""
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -23,27 +27,30 @@ def answer(
     *,
     identity: Any = None,
     headers: Mapping[str, str] | None = None,
+    cache: Cache | None = None,
 ) -> Response[bytes]:
     """Answer with what `build` makes in the form the caller reads, or 304 when the caller has it already.
 
-    `identity` is JSON-encodable and says all that the answer depends on: the ETag then comes from it, and a 304
-    builds nothing. Without it the ETag comes from the body. Raises Problem 406.
+    `identity` is JSON-encodable and says all that the answer depends on: the ETag then comes from it, a 304 builds
+    nothing, and what is in `cache` is not built again. Without it the ETag comes from the body. Raises Problem 406.
     """
     form = form_of(request)
     packed = takes_gzip(request)
     body = build(form) if identity is None else None
     seed = body if body is not None else msgspec.json.encode((request.url.path, identity))
     # Each representation has its own tag: a strong one stands for the bytes on the wire.
-    tag = f'"{blake2b(seed, digest_size=16).hexdigest()}-{form}{"-gzip" if packed else ""}"'
-    common = {**(headers or {}), "etag": tag, "cache-control": _REVALIDATE, "vary": _VARY}
-    if has(request, tag):
+    digest = f"{blake2b(seed, digest_size=16).hexdigest()}-{form}{'-gzip' if packed else ''}"
+    common = {**(headers or {}), "etag": f'"{digest}"', "cache-control": _REVALIDATE, "vary": _VARY}
+    if has(request, common["etag"]):
         return Response(b"", status_code=304, headers=common, media_type=_media_type(form))
-    if body is None:
-        body = build(form)
-    if packed and len(body) >= GZIP_MIN_BYTES:
-        body = gzip(body)
+    content = kept(cache, digest, lambda: _wire(build(form), packed)) if body is None else _wire(body, packed)
+    if content.startswith(_GZIP):
         common["content-encoding"] = "gzip"
-    return Response(body, headers=common, media_type=_media_type(form))
+    return Response(content, headers=common, media_type=_media_type(form))
+
+
+def _wire(body: bytes, packed: bool) -> bytes:
+    return gzip(body) if packed and len(body) >= GZIP_MIN_BYTES else body
 
 
 def listing(request: AnyRequest, name: str, rows: pa.Table, members: Mapping[str, Any]) -> Response[bytes]:

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from isotherm.clock import Clock
 from isotherm.config import Settings
 from isotherm.rollup.buckets import Level
+from isotherm.store.cache import Cache
 from isotherm.store.olap import Olap
 
 Progress = Iterator[dict[str, Any]]
@@ -64,17 +65,18 @@ def _no_facts() -> dict[str, Any]:
 class Deps:
     """Stores, clock, and what only the process around the API knows.
 
-    `status` adds members to GET /v1/status: facts about the lander, the scheduler and the log; a member `idle`
-    that is False says that something is still on its way to the lake. `unlanded` tells what the lander of this
-    process has read and not landed; without it, how fresh maps are is told as far as the stores know. `backfill`
-    and `verify` run the admin jobs; without one, its route answers 501. The hooks are called with no argument,
-    before the first and after the last request.
+    `cache` keeps maps that were asked for; without one each is read again. `status` adds members to GET /v1/status:
+    facts about the lander, the scheduler and the log; a member `idle` that is False says that something is still on
+    its way to the lake. `unlanded` tells what the lander of this process has read and not landed; without it, how
+    fresh maps are is told as far as the stores know. `backfill` and `verify` run the admin jobs; without one, its
+    route answers 501. The hooks are called with no argument, before the first and after the last request.
     """
 
     settings: Settings
     engine: Engine
     olap: Olap
     clock: Clock
+    cache: Cache | None = None
     status: Callable[[], dict[str, Any]] = _no_facts
     unlanded: FindUnlanded = _not_known
     backfill: Backfill | None = None

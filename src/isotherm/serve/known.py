@@ -81,16 +81,20 @@ def data_span(connection: Connection, client_id: str, now_ms: int, settings: Set
     return (start, end) if start < end else None
 
 
-def versions(connection: Connection, client_id: str, used: Sequence[Bucket]) -> list[tuple[str, int, int]]:
-    """Level, start and version of published buckets: together they identify what the tiles hold."""
-    found: list[tuple[str, int, int]] = []
+Version = tuple[str, int, int, str]
+"""Level, start (ms), version and hash of a published bucket."""
+
+
+def versions(connection: Connection, client_id: str, used: Sequence[Bucket]) -> list[Version]:
+    """The published ones of these buckets: together they identify what the tiles hold, also of another store."""
+    found: list[Version] = []
     for level in Level:
         starts = [bucket.start for bucket in used if bucket.level is level]
         if starts:
-            query = sa.select(buckets.c.start, buckets.c.version).where(
+            query = sa.select(buckets.c.start, buckets.c.version, buckets.c.hash).where(
                 buckets.c.client_id == client_id, buckets.c.level == level.value, buckets.c.start.in_(starts)
             )
-            found += [(level.value, start, version) for start, version in connection.execute(query.order_by("start"))]
+            found += [(level.value, *row) for row in connection.execute(query.order_by("start"))]
     return found
 
 

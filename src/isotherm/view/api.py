@@ -17,6 +17,7 @@ from isotherm.rollup.read import plan_read, sum_maps
 from isotherm.serve import known, params
 from isotherm.serve.answer import AnyRequest, has
 from isotherm.serve.deps import Deps, InDeps
+from isotherm.serve.kept import kept
 from isotherm.store.db import reading
 from isotherm.store.tables import screen_shapes
 from isotherm.view.address import collector_url
@@ -112,10 +113,14 @@ def thumbnail_png(
     headers = {"etag": tag, "cache-control": "private, no-cache"}
     if has(request, tag):
         return Response(b"", status_code=304, headers=headers, media_type=PNG)
-    counts = sum_maps(deps.olap, client_id, screen_id, kinds, "", buckets)
-    if not counts.any():
-        known.require_screen(deps.olap, client_id, screen_id)
-    return Response(thumbnail(counts, size, palette, theme), headers=headers, media_type=PNG)
+
+    def draw() -> bytes:
+        counts = sum_maps(deps.olap, client_id, screen_id, kinds, "", buckets)
+        if not counts.any():
+            known.require_screen(deps.olap, client_id, screen_id)
+        return thumbnail(counts, size, palette, theme)
+
+    return Response(kept(deps.cache, f"thumbnail {tag}", draw), headers=headers, media_type=PNG)
 
 
 def _edges(

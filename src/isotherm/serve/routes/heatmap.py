@@ -31,7 +31,7 @@ class _Map:
     start: int
     end: int
     buckets: Sequence[Bucket]
-    versions: Sequence[tuple[str, int, int]]
+    versions: Sequence[known.Version]
     stale: bool
     pending: int
     tiled_until: int
@@ -123,7 +123,7 @@ def _one_bucket(request: AnyRequest, deps: Deps, found: _Map) -> Response[bytes]
     def build(form: Form) -> bytes:
         return _encode(_counts(deps, found), _GRID, form, columns=found.columns)
 
-    return answer(request, build, identity=found.identity(), headers=found.headers())
+    return answer(request, build, identity=found.identity(), headers=found.headers(), cache=deps.cache)
 
 
 @get("/heatmap/hourly", sync_to_thread=True, tags=["maps"], summary="Map of one hour")
@@ -194,4 +194,4 @@ def any_range(
         counts = _counts(deps, found)
         return _encode(counts, found.members(counts), form, columns=found.columns)
 
-    return answer(request, build, identity=found.identity(), headers=found.headers())
+    return answer(request, build, identity=found.identity(), headers=found.headers(), cache=deps.cache)
