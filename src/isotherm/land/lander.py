@@ -15,13 +15,14 @@ from isotherm.clock import SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import EventLog, Stored
-from isotherm.land import ledger, merge, retention, rowhash, shapes
+from isotherm.land import ledger, rowhash, shapes
 from isotherm.land.columns import Decoded, decode_records
-from isotherm.land.lake import Lake
+from isotherm.land.lake import Lake, LakeUnavailable
 from isotherm.land.lake_local import LocalLake
 from isotherm.land.manifest import LakeFile, Landing, Manifest, OffsetRange
 from isotherm.land.parts import Mask, Part, describe, int64, split, without_known
 from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_files
+from isotherm.land.upkeep import Upkeep
 from isotherm.land.waiting import Intake, Unlanded, Waiting, totals
 from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS, LANDED_FILES, LANDED_ROWS
 
@@ -31,7 +32,6 @@ _READ_BYTES: Final = 8 << 20
 _READ_RECORDS: Final = 2_000
 _IDLE_S: Final = 0.2
 _BACKOFF_S: Final = (0.5, 30.0)
-_UPKEEP_MS: Final = 30 * SECOND_MS
 
 _log = structlog.get_logger("isotherm.land")
 
@@ -101,7 +101,6 @@ class Lander:
         self._gaps: list[Gap] = []
         self._last_landing_at: int | None = None
         self._last_error: tuple[str, int] | None = None
-        self._upkeep_due = 0
 
     def step(self, *, force: bool = False) -> int:
         """Read what is there and land it if it is due by age or size, or if forced. Returns the rows landed.
@@ -120,11 +119,20 @@ class Lander:
 
     def run(self, stop: threading.Event) -> None:
         """Land until `stop` is set, then land what was read. Errors are logged, shown in `status`, and retried."""
+        upkeep = Upkeep(self._settings, self._log, self._lake, self._manifest, self._clock, self._failed)
+        beside = threading.Thread(target=upkeep.run, args=(stop,), name="upkeep")
+        beside.start()
+        try:
+            self._run(stop)
+        finally:
+            stop.set()
+            beside.join()
+
+    def _run(self, stop: threading.Event) -> None:
         failures = 0
         while not stop.is_set():
             try:
-                landed = self.step()
-                busy = self._upkeep() or landed > 0
+                busy = self.step() > 0
                 failures = 0
             except Exception as error:  # noqa: BLE001 - logged, counted and shown; only `stop` ends the lander
                 failures += 1
@@ -276,11 +284,16 @@ class Lander:
 
     def _write(self, landing: Landing, planned: list[Planned]) -> tuple[int | None, list[LakeFile]]:
         version: int | None = None
+        late = False
         try:
             written = write_files(self._lake, self._manifest, planned, self._checkpoint)
             version = self._manifest.land(msgspec.structs.replace(landing, files=written))
+        except LakeUnavailable:
+            # What was sent may still arrive: the sweeper takes it away when that can no longer be.
+            late = True
+            raise
         finally:
-            if version is None:
+            if version is None and not late:
                 self._manifest.discard(self._lake, [file.path for file, _ in planned])
         return version, written
 
@@ -338,20 +351,6 @@ class Lander:
         for outcome, events in (("received", rows + dropped), ("sent", rows), ("dropped", dropped)):
             COMPONENT_EVENTS.labels("land", outcome).inc(events)
         return rows
-
-    def _upkeep(self) -> bool:
-        """Merging, retention of the lake and of the log, and sweeping, a little at a time. True when there is more."""
-        now = self._clock.now_ms()
-        if now < self._upkeep_due:
-            return False
-        if merge.merge_closed(self._settings, self._lake, self._manifest, now, limit=1):
-            return True
-        retention.expire_raw(self._settings, self._manifest, now)
-        self._manifest.sweep(self._lake)
-        for name in self._log.expire(now):
-            _log.info("a part of the log is landed and past its retention", deleted=name)
-        self._upkeep_due = now + _UPKEEP_MS
-        return False
 
     def _failed(self, error: Exception) -> None:
         now = self._clock.now_ms()

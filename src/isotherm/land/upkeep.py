@@ -1,0 +1,70 @@
+"""What keeps the lake and the log in shape beside landing: merging, retention, sweeping."""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from isotherm.clock import Clock
+from isotherm.config import Settings
+from isotherm.eventlog.port import EventLog
+from isotherm.land import merge, retention
+from isotherm.land.lake import Lake
+from isotherm.land.manifest import Manifest
+
+_PERIOD_S: Final = 30.0
+
+_log = structlog.get_logger("isotherm.land")
+
+
+class _Stopped(Exception):
+    """The program ends: what was begun is left to the sweeper."""
+
+
+class Upkeep:
+    """Runs in a thread of its own, so that landing never waits for a large merge. Several may run, anywhere."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: EventLog,
+        lake: Lake,
+        manifest: Manifest,
+        clock: Clock,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._lake = lake
+        self._manifest = manifest
+        self._clock = clock
+        self._failed = failed
+
+    def run(self, stop: threading.Event) -> None:
+        """Work now and every 30 seconds until `stop` is set. Errors go to `failed`; the next round tries again."""
+        while not stop.is_set():
+            try:
+                self.once(stop)
+            except _Stopped:
+                return
+            except Exception as error:  # noqa: BLE001 - said by `failed`; only `stop` ends the upkeep
+                self._failed(error)
+            stop.wait(_PERIOD_S)
+
+    def once(self, stop: threading.Event) -> None:
+        """One round: what is past its time goes, then everything that can be merged is."""
+        now = self._clock.now_ms()
+        retention.expire_raw(self._settings, self._manifest, now)
+        self._manifest.sweep(self._lake)
+        for name in self._log.expire(now):
+            _log.info("a part of the log is landed and past its retention", deleted=name)
+
+        def unless_stopped(_: str) -> None:
+            if stop.is_set():
+                raise _Stopped
+
+        while merge.merge_closed(
+            self._settings, self._lake, self._manifest, self._clock.now_ms(), limit=1, checkpoint=unless_stopped
+        ):
+            unless_stopped("merged")
