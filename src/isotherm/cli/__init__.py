@@ -49,6 +49,7 @@ COMMANDS: Final[tuple[tuple[str, Group, str], ...]] = (
     ("collect", _RUN, "The collector alone: take events over HTTP."),
     ("land", _RUN, "The lander alone: move the log into lake files."),
     ("rollup", _RUN, "The tile scheduler alone, or a backfill with --from and --to."),
+    ("stream", _RUN, "Live windows alone: count events by minute, five minutes and hour as they come."),
     ("serve", _RUN, "The query API alone."),
     ("import", _DATA, "Send recordings (JSON lines, CSV, Parquet) to a collector."),
     ("simulate", _DATA, "Send human-like visitors, labelled as simulated; also a load generator."),

@@ -1,5 +1,4 @@
-"""`isotherm app`, which `isotherm up` starts: query API, lander, scheduler, live windows and log expiry in one
-process.
+"""`isotherm app`, which `isotherm up` starts: query API, lander, scheduler and live windows in one process.
 
 It is the one owner of the chDB folder. Hidden from the help: people start `up`, or the roles one by one.
 """
@@ -42,7 +41,7 @@ def command(
 
 
 def run_app(settings: Settings, role: str, *, with_jobs: bool, supervised: bool) -> int:
-    """Serve until SIGTERM or Ctrl-C; `with_jobs` adds lander, scheduler, live windows and log expiry. Returns the exit code."""
+    """Serve until SIGTERM or Ctrl-C; `with_jobs` adds lander, scheduler and live windows. Returns the exit code."""
     check_exposure(settings, app=True, collector=False)
     make_folder(settings.data)
     logger = set_up_logs(settings, role)

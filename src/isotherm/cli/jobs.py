@@ -65,13 +65,14 @@ def _named(bucket: Bucket) -> dict[str, Any]:
 
 
 def status_facts(parts: "Parts") -> dict[str, Any]:
-    """What only this process knows, for GET /v1/status: lander, scheduler, log."""
+    """What only this process knows, for GET /v1/status: lander, scheduler, stream, log."""
     lander, log = parts.lander.status(), parts.log.status()
     return {
         "idle": lander.lag == 0,
         "lander": msgspec.to_builtins(lander),
         "intake": msgspec.to_builtins(parts.lander.intake()),
         "scheduler": parts.scheduler.status(),
+        "stream": msgspec.to_builtins(parts.stream.status()),
         "log": {
             "bytes": log.bytes,
             "max_bytes": log.max_bytes,

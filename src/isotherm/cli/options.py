@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from cyclopts import Group, Parameter
 
 from isotherm.config import Settings, as_text, load_settings
+from isotherm.errors import ConfigError
 
 STORES: Final = Group("Stores", sort_key=20)
 SCALE: Final = Group("Kafka, S3, ClickHouse, Spark, Flink", sort_key=25)
@@ -123,6 +124,25 @@ class Tiling(Landing):
     hourly_retention_days: Annotated[Number, setting("hourly_retention_days", RETENTION)] = None
     daily_retention_days: Annotated[Number, setting("daily_retention_days", RETENTION)] = None
     weekly_retention_days: Annotated[Number, setting("weekly_retention_days", RETENTION)] = None
+
+
+@dataclass(kw_only=True)
+class Streaming(Stores):
+    """What the live windows read; `--engine` means the stream engine here."""
+
+    engine: Annotated[
+        Text, Parameter(help="builtin or flink; flink needs `stream` with the gateway's address.", group=SCALE)
+    ] = None
+
+    def settings(self) -> Settings:
+        """As always; raises ConfigError, too, when flink is asked for and nothing says where it is."""
+        wanted, self.engine = self.engine, None
+        chosen = super().settings()
+        if wanted not in (None, "builtin", "flink"):
+            raise ConfigError(f"--engine {wanted}: the live windows know builtin and flink")
+        if wanted == "flink" and not chosen.stream.startswith("flink:"):
+            raise ConfigError("stream: --engine flink needs the SQL gateway's address; give --stream flink://host:port")
+        return chosen.model_copy(update={"stream": "builtin"}) if wanted == "builtin" else chosen
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""Wires the adapters and runs the roles that live in one process: lander, scheduler, log expiry, query API."""
+"""Wires the adapters and runs the roles that live in one process: lander, scheduler, live windows, query API."""
 
 import os
 import signal
@@ -18,6 +18,7 @@ from isotherm.land.lake import Lake, open_lake
 from isotherm.land.lander import Lander
 from isotherm.land.manifest import Manifest
 from isotherm.rollup.scheduler import Scheduler
+from isotherm.rollup.windows.port import Stream, open_stream
 from isotherm.store.cache import Cache, open_cache
 from isotherm.store.db import open_db
 from isotherm.store.olap import Olap, open_olap
@@ -80,6 +81,12 @@ class Parts:
         scheduler = Scheduler(self.settings, self.engine, self.olap, self.lake, self.manifest, self.clock)
         self._stack.callback(scheduler.jobs.engine.close)
         return scheduler
+
+    @cached_property
+    def stream(self) -> Stream:
+        stream = open_stream(self.settings, self.log, self.cache, self.engine, self.clock)
+        self._stack.callback(stream.close)
+        return stream
 
 
 class Workers:

@@ -13,7 +13,7 @@ from isotherm.serve import openapi, problems
 from isotherm.serve.deps import Deps
 from isotherm.serve.guard import Guard
 from isotherm.serve.more import More, opened, provided
-from isotherm.serve.routes import activity, admin, background, freshness, heatmap, listings, pages, status
+from isotherm.serve.routes import activity, admin, background, freshness, heatmap, listings, live, pages, status
 
 ROUTES: Final[list[ControllerRouterHandler]] = [
     heatmap.hourly,
@@ -24,6 +24,7 @@ ROUTES: Final[list[ControllerRouterHandler]] = [
     listings.screens,
     activity.activity,
     freshness.freshness,
+    live.windows,
     background.get_background,
     background.put_background,
     background.delete_background,

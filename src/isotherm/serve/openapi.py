@@ -25,6 +25,7 @@ Times are UTC. Counts come from aggregates only, never from the raw store. Every
 TAGS: Final = [
     {"name": "maps", "description": "Counts per cell of a grid of 100 by 200."},
     {"name": "listings", "description": "What there is, and when."},
+    {"name": "live", "description": "What happens now, in windows of a minute, five minutes and an hour."},
     {"name": "backgrounds", "description": "Pictures of screens that maps are drawn on."},
     {"name": "operation", "description": "State, health and metrics of the program."},
     {"name": "admin", "description": "Jobs on demand, with streamed progress."},
@@ -59,6 +60,7 @@ _ROUTES: Final[dict[tuple[str, str], tuple[Any, tuple[int, ...]]]] = {
     ("/v1/screens", "get"): (shapes.ScreensAnswer, _MAP_ERRORS),
     ("/v1/activity", "get"): (shapes.ActivityAnswer, _MAP_ERRORS),
     ("/v1/freshness", "get"): (shapes.FreshnessAnswer, (400,)),
+    ("/v1/live/windows", "get"): (shapes.LiveAnswer, (400,)),
     ("/v1/background", "get"): (STORED_AS, (400, 404)),
     ("/v1/background", "put"): (shapes.BackgroundAnswer, (400, 403, 404, 409, 413, 415, 422)),
     ("/v1/background", "delete"): (None, (400, 403)),

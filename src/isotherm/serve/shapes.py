@@ -209,6 +209,36 @@ class FreshnessAnswer(Struct, kw_only=True):
     version: Annotated[int, Meta(ge=0, description="Another number whenever a map of the client changed.")]
 
 
+class LiveWindow(Struct, kw_only=True):
+    """A living window."""
+
+    start: Instant
+    end: Instant
+    counts: Annotated[dict[str, int], Meta(description="Events of each type whose time lies in the window.")]
+    total: Count
+    updated_at: Annotated[Instant, Meta(description="When the newest of them was received.")]
+
+
+class LiveAnswer(Struct, kw_only=True):
+    """A screen's living windows, newest first."""
+
+    client_id: str
+    screen_id: str
+    size: Literal["1m", "5m", "1h"]
+    now: Instant
+    degraded: Annotated[str | None, Meta(description="Why windows may be missing; null when none is.")]
+    windows: list[LiveWindow]
+
+
+class StreamState(Struct, kw_only=True):
+    """What counts live windows in this process, with members of its own besides these."""
+
+    engine: str
+    state: Literal["starting", "standby", "rebuilding", "counting"]
+    lag: Annotated[int | None, Meta(description="Records that are not counted yet; null while that is not known.")]
+    windows: Annotated[int, Meta(ge=0, description="Living windows at the last look.")]
+
+
 class Intake(Struct, kw_only=True):
     """What arrives, for all clients together."""
 
@@ -233,6 +263,7 @@ class StatusAnswer(Struct, kw_only=True):
     tiles: Annotated[dict[str, int], Meta(description="Published buckets by level.")]
     intake: Annotated[Intake | None, Meta(description="Null in a process without the lander.")]
     lander: Annotated[LanderState | None, Meta(description="Null in a process without the lander.")]
+    stream: Annotated[StreamState | None, Meta(description="Null in a process that counts no live windows.")]
 
 
 class HealthAnswer(Struct):

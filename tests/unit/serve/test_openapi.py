@@ -17,6 +17,7 @@ ROUTES = {
     "/v1/screens",
     "/v1/activity",
     "/v1/freshness",
+    "/v1/live/windows",
     "/v1/background",
     "/v1/status",
     "/v1/healthz",

@@ -29,12 +29,15 @@ class LiveWindow(Struct):
 
 
 def read_windows(
-    cache: Cache, client_id: str, screen_id: str, size: str, now_ms: int, kinds: Collection[str] = ()
+    cache: Cache | None, client_id: str, screen_id: str, size: str, now_ms: int, kinds: Collection[str] = ()
 ) -> list[LiveWindow]:
-    """A screen's living windows of a size, newest first; only these kinds of events, all when none is named."""
+    """A screen's living windows of a size, newest first; only these kinds of events, all when none is named.
+
+    Whoever answers without a cache sees none.
+    """
     found: dict[int, LiveWindow] = {}
     shape = BY_NAME[size]
-    for start, kind, count, newest in entries(cache, client_id, screen_id, size):
+    for start, kind, count, newest in [] if cache is None else entries(cache, client_id, screen_id, size):
         if newest + shape.ttl_ms <= now_ms or (kinds and kind not in kinds):
             continue
         window = found.setdefault(start, LiveWindow(start, start + shape.ms, {}, newest))
@@ -43,8 +46,10 @@ def read_windows(
     return [found[start] for start in sorted(found, reverse=True)]
 
 
-def degraded(cache: Cache, settings: Settings) -> str | None:
+def degraded(cache: Cache | None, settings: Settings) -> str | None:
     """Why windows may be missing or old; None when they are not."""
+    if cache is None:
+        return _ALONE
     beat = last_beat(cache)
     if beat is not None:
         return _REBUILDING if beat.state == "rebuilding" else None

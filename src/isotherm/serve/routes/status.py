@@ -38,6 +38,7 @@ def status(deps: InDeps) -> Response[bytes]:
             "tiles": _by_level(connection, buckets),
             "intake": facts.get("intake"),
             "lander": facts.get("lander"),
+            "stream": facts.get("stream"),
         }
     return Response(msgspec.json.encode(facts | own), media_type="application/json", headers=_NO_STORE)
 
