@@ -261,6 +261,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/live/windows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Live windows of a screen
+         * @description Events per minute, five minutes or hour by event time, seconds after they were received; newest first.
+         *
+         *     Late events are counted in the windows they belong to, for a day. Of a screen without live events the list is
+         *     empty, also where nobody knows the client: live events come before the maps. Imports are in the maps only.
+         */
+        get: operations["V1LiveWindowsWindows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/screens": {
         parameters: {
             query?: never;
@@ -546,6 +569,50 @@ export interface components {
             lag: number;
         };
         /**
+         * LiveAnswer
+         * @description A screen's living windows, newest first.
+         */
+        LiveAnswer: {
+            client_id: string;
+            /** @description Why windows may be missing; null when none is. */
+            degraded: string | null;
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            now: string;
+            screen_id: string;
+            /** @enum {unknown} */
+            size: "1h" | "1m" | "5m";
+            windows: components["schemas"]["LiveWindow"][];
+        };
+        /**
+         * LiveWindow
+         * @description A living window.
+         */
+        LiveWindow: {
+            /** @description Events of each type whose time lies in the window. */
+            counts: {
+                [key: string]: number;
+            };
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            end: string;
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            start: string;
+            total: number;
+            /**
+             * @description When the newest of them was received.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            updated_at: string;
+        };
+        /**
          * ProblemAnswer
          * @description An error (RFC 9457); further members depend on the error.
          */
@@ -781,11 +848,26 @@ export interface components {
              * @example 2026-02-02T10:00:00.000Z
              */
             now: string;
+            /** @description Null in a process that counts no live windows. */
+            stream: components["schemas"]["StreamState"] | null;
             /** @description Published buckets by level. */
             tiles: {
                 [key: string]: number;
             };
             version: string;
+        };
+        /**
+         * StreamState
+         * @description What counts live windows in this process, with members of its own besides these.
+         */
+        StreamState: {
+            engine: string;
+            /** @description Records that are not counted yet; null while that is not known. */
+            lag: number | null;
+            /** @enum {unknown} */
+            state: "counting" | "rebuilding" | "standby" | "starting";
+            /** @description Living windows at the last look. */
+            windows: number;
         };
         /**
          * VerifyRequest
@@ -1588,6 +1670,40 @@ export interface operations {
             406: components["responses"]["406"];
             421: components["responses"]["421"];
             422: components["responses"]["422"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1LiveWindowsWindows: {
+        parameters: {
+            query: {
+                /** @description Whose data. Another client's rows never show. */
+                client_id: string;
+                /** @description The screen: 1 to 256 bytes of UTF-8 without control characters and without `|`. */
+                screen_id: string;
+                /** @description Length of the windows. They live 2 minutes, 10 minutes and 2 hours from the receipt of their newest event. */
+                size: "1m" | "5m" | "1h";
+                /** @description Kind of event. Repeat it or separate kinds by commas. Default: all kinds. */
+                event_type?: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A screen's living windows, newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LiveAnswer"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            421: components["responses"]["421"];
             500: components["responses"]["500"];
             503: components["responses"]["503"];
         };
