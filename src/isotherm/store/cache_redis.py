@@ -144,6 +144,11 @@ class RedisCache:
         # A write, since a server that is full or a replica answers reads.
         return self._breaker.ask(lambda: self._client.set(f"{self._prefix}probe", b"1", px=1000))
 
+    @property
+    def client(self) -> Any:
+        """redis-py's client, for those who examine the server itself; it raises."""
+        return self._client
+
     def close(self) -> None:
         self._breaker.closed = True
         self._pool.disconnect()

@@ -49,7 +49,8 @@ def test_help_imports_nothing_heavy() -> None:
 def test_modules_are_named_for_their_commands() -> None:
     folder = Path(processes.__file__).parent
     for name, _, _ in COMMANDS:
-        assert (folder / f"{module_of(name).rpartition('.')[2]}.py").is_file()
+        module = module_of(name).rpartition(".")[2]
+        assert (folder / f"{module}.py").is_file() or (folder / module / "__init__.py").is_file()
 
 
 def test_every_setting_is_a_flag_of_up() -> None:
@@ -193,5 +194,5 @@ def test_the_doctor_opens_what_the_program_opens(tmp_path: Path, revision: str |
 def test_the_doctor_knows_network_file_systems(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(f"none / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\n")
-    assert doctor.file_system(tmp_path / "data", mounts) == "nfs4"
-    assert doctor.file_system(Path("/etc"), mounts) == "ext4"
+    assert doctor.machine.file_system(tmp_path / "data", mounts) == "nfs4"
+    assert doctor.machine.file_system(Path("/etc"), mounts) == "ext4"

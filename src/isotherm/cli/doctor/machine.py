@@ -1,6 +1,7 @@
-"""`isotherm doctor`: finds what commonly goes wrong and says what to do."""
+"""What commonly goes wrong on one machine: versions, ports, disk, memory, limits, the clock, the data folder."""
 
 import contextlib
+import http.client
 import json
 import os
 import resource
@@ -8,17 +9,16 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, Literal
-
-from msgspec import Struct
+from typing import Any, Final
 
 from isotherm.cli.checks import check_exposure
-from isotherm.cli.options import AsJson, Everything
-from isotherm.cli.output import console, print_json, size
-from isotherm.cli.processes import claim, read_running
+from isotherm.cli.doctor.findings import Check, Finding
+from isotherm.cli.output import size
+from isotherm.cli.processes import claim, read_running, url_of
 from isotherm.clock import DAY_MS, SystemClock, iso
 from isotherm.config import GIB, Settings
 from isotherm.errors import ConfigError
@@ -34,54 +34,14 @@ _OURS: Final = frozenset(
 )  # fmt: skip
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs", "afs"})
 
-Grade = Literal["ok", "warning", "error"]
 
-
-class Finding(Struct, frozen=True):
-    """What one check found, and what to do about it; `advice` is empty when all is well."""
-
-    check: str
-    grade: Grade
-    finding: str
-    advice: str = ""
-
-
-def command(settings: Everything | None = None, *, json: AsJson = False) -> int:
-    """Find what commonly goes wrong and say what to do.
-
-    Looks at versions, ports, disk, memory, file limits, the clock, and whether the data folder is ours and of
-    this version. Changes nothing. Exit code 1 when something would keep isotherm from working.
-    """
-    chosen = (settings or Everything()).settings()
-    findings = list(examine(chosen))
-    if json:
-        print_json(findings)
-    else:
-        _say(findings)
-    return 1 if any(finding.grade == "error" for finding in findings) else 0
-
-
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Run all checks, one finding each or more."""
-    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+def examine_machine(settings: Settings) -> Iterator[Finding]:
+    """Run the checks of this machine, one finding each or more. They change nothing."""
+    checks: tuple[Check, ...] = (
         _versions, _ports, _exposure, _folder, _database, _file_system, _disk, _memory, _files, _clock
     )  # fmt: skip
     for check in checks:
         yield from check(settings)
-
-
-def _say(findings: list[Finding]) -> None:
-    out = console()
-    marks = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "error": "[bold red]error[/]  "}
-    for finding in findings:
-        out.print(f"{marks[finding.grade]}  ", end="")
-        out.print(f"{finding.check}: {finding.finding}", markup=False)
-        if finding.advice:
-            out.print(f"         -> {finding.advice}", markup=False)
-    bad = sum(f.grade == "error" for f in findings)
-    warned = sum(f.grade == "warning" for f in findings)
-    out.print()
-    out.print("nothing is wrong" if not bad + warned else f"{bad} errors, {warned} warnings")
 
 
 def _versions(settings: Settings) -> Iterator[Finding]:
@@ -113,9 +73,23 @@ def _ports(settings: Settings) -> Iterator[Finding]:
         try:
             claim(address, number, port).close()
         except ConfigError as error:
-            yield Finding(port, "error", f"{number} cannot be used", str(error))
+            if _is_ours(address, number):
+                yield Finding(port, "ok", f"a role of isotherm answers on {address} port {number}")
+            else:
+                yield Finding(port, "error", f"{number} cannot be used", str(error))
         else:
             yield Finding(port, "ok", f"{number} on {address} is free" if number else "a free one is picked")
+
+
+def _is_ours(address: str, port: int) -> bool:
+    """Whether what listens there answers for its health as our roles do."""
+    # A proxy of the environment is for the way out; this question stays on the machine.
+    ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with ask.open(f"{url_of(address, port)}/v1/healthz", timeout=2.0) as answer:
+            return json.loads(answer.read(1000)).get("status") in ("ok", "ready")
+    except (OSError, ValueError, AttributeError, http.client.HTTPException):
+        return False
 
 
 def _exposure(settings: Settings) -> Iterator[Finding]:
