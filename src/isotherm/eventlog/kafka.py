@@ -61,6 +61,11 @@ class KafkaLog:
         return False
 
     @property
+    def retention_ms(self) -> int | None:
+        """The topic's, as far as it was asked: None before the brokers were reached."""
+        return self._topic.retention_ms
+
+    @property
     def identity(self) -> str:
         self._check_usable()
         return self._topic.identity
@@ -168,7 +173,6 @@ class KafkaLog:
             consumers=self._consumers(),
             segments=[],
             set_aside=[],
-            retention_ms=self._topic.retention_ms,
         )
 
     def close(self) -> None:

@@ -56,6 +56,10 @@ class LmdbLog:
         return True
 
     @property
+    def retention_ms(self) -> int | None:
+        return None
+
+    @property
     def identity(self) -> str:
         return str(UUID(bytes=self._folder.identity))
 

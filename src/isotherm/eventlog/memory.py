@@ -47,6 +47,10 @@ class MemoryLog:
         return True
 
     @property
+    def retention_ms(self) -> int | None:
+        return None
+
+    @property
     def identity(self) -> str:
         return self._identity
 

@@ -77,8 +77,7 @@ class Segment(Struct, frozen=True):
 class LogStatus(Struct, frozen=True):
     """A picture of the log. `consumers` maps a consumer's name to its committed offset per partition.
 
-    `bytes` and `max_bytes` are 0 where the log cannot say. `retention_ms` is set where records are deleted after that
-    time whether they are landed or not.
+    `bytes` and `max_bytes` are 0 where the log cannot say.
     """
 
     url: str
@@ -89,7 +88,6 @@ class LogStatus(Struct, frozen=True):
     consumers: dict[str, dict[int, int]]
     segments: list[Segment]
     set_aside: list[str]
-    retention_ms: int | None = None
 
     def lag(self, consumer: str) -> int:
         """Records the consumer has not committed, over all partitions."""
@@ -130,6 +128,11 @@ class EventLog(Protocol):
     @property
     def knows_ids(self) -> bool:
         """True: a known id is refused at append. False: everything is stored, duplicates are decided at landing."""
+        ...
+
+    @property
+    def retention_ms(self) -> int | None:
+        """Records are deleted after this time whether they are landed or not; None: what is not landed stays."""
         ...
 
     def append(self, records: Sequence[Record]) -> list[Position | None]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -53,10 +53,21 @@ class Tally(Struct, frozen=True):
     dead: bool = False
 
 
+class BatchRef(NamedTuple):
+    """One record's rows: whose they are, how many, and where in the sender's body if that is not 0, 1, 2, ..."""
+
+    client_id: str
+    batch_id: str
+    received_at: int
+    rows: int
+    positions: list[int] | None
+
+
 class Decoded(Struct):
     """What some records hold: rows (with the flag of the import door per row), tallies and dead letters.
 
-    `shapes` has, by log offset, what the records with rows say about their screens.
+    `batches` describes the rows record by record, in the table's order. `shapes` has, by log offset, what the records
+    with rows say about their screens.
     """
 
     table: pa.Table
@@ -64,6 +75,7 @@ class Decoded(Struct):
     tallies: list[Tally]
     dead: list[Stored]
     shapes: dict[int, Shape]
+    batches: list[BatchRef]
 
 
 class _Facts(Struct):
@@ -101,7 +113,14 @@ def decode_records(records: Sequence[Stored]) -> Decoded:
     tallies += map(_dead_tally, dead)
     table = pa.concat_tables(tables) if tables else LAKE_SCHEMA.empty_table()
     shapes = {w.record.offset: shape for w in kept if (shape := shape_of(w.envelope, w.batch)) is not None}
-    return Decoded(table, _imported(kept), tallies, dead, shapes)
+    return Decoded(table, _imported(kept), tallies, dead, shapes, list(map(_batch_ref, kept)))
+
+
+def _batch_ref(work: _Work) -> BatchRef:
+    envelope = work.envelope
+    return BatchRef(
+        envelope.client_id, envelope.batch_id, envelope.received_at, len(work.batch.events), envelope.positions
+    )
 
 
 def _envelopes(records: Sequence[Stored]) -> Iterable[Envelope | None]:

@@ -1,15 +1,54 @@
-"""What a landing writes beside the list of files, all in its one transaction: counts, arrivals, dirty marks."""
+"""What a landing checks and writes beside the list of files, all in its one transaction."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy.engine import Connection
 
-from isotherm.store.tables import arrivals, dirty, ledger
+from isotherm.store.tables import arrivals, dirty, files, ledger, positions
 from isotherm.store.upsert import upsert
+
+
+class Lost(Exception):
+    """Another process was first; rolls the transaction back."""
+
 
 Counts = Mapping[tuple[str, int, str, str], int]
 """(client_id, hour of receipt, measure, reason) -> events."""
+
+
+class Compared(Struct, frozen=True):
+    """Rows were compared with what the lake held at this version of these clients' hours: (client_id, hour)."""
+
+    version: int
+    hours: frozenset[tuple[str, int]]
+
+
+def move(
+    connection: Connection, log: str, partition: int, first: int, following: int, received_until: int | None
+) -> None:
+    """Take the partition's position from `first` to `following`. Raises Lost when it is not at `first`."""
+    key = {"log": log, "partition": partition}
+    if first == 0:
+        upsert(connection, positions, [key | {"next_offset": 0}], update=())
+    here = sa.and_(*(positions.c[name] == value for name, value in key.items()), positions.c.next_offset == first)
+    values = {"next_offset": following} | ({} if received_until is None else {"received_until": received_until})
+    if connection.execute(sa.update(positions).where(here).values(values)).rowcount != 1:
+        raise Lost
+
+
+def unchanged(connection: Connection, compared: Compared) -> None:
+    """Raises Lost when one of the hours got files after it was compared."""
+    hours = [hour for _, hour in compared.hours]
+    newer = sa.select(files.c.client_id, files.c.hour).where(
+        files.c.state == "listed",
+        files.c.hour.between(min(hours), max(hours)),
+        files.c.listed_version > compared.version,
+    )
+    if compared.hours & {(client_id, hour) for client_id, hour in connection.execute(newer)}:
+        raise Lost
 
 
 def fold(connection: Connection, counts: Counts) -> None:

@@ -3,28 +3,33 @@
 import random
 import threading
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import structlog
-from msgspec import Struct
 
 from isotherm.clock import SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import EventLog, Stored
-from isotherm.land import ledger, rowhash, shapes
-from isotherm.land.columns import Decoded, decode_records
+from isotherm.land import known, ledger, rowhash, shapes
+from isotherm.land.buffers import Buffer, Gap, LanderStatus, PartitionStatus, by_partition
+from isotherm.land.effects import Compared
+from isotherm.land.imports import new_rows
 from isotherm.land.lake import Lake, LakeUnavailable
 from isotherm.land.lake_local import LocalLake
-from isotherm.land.manifest import LakeFile, Landing, Manifest, OffsetRange
-from isotherm.land.parts import Mask, Part, describe, int64, split, without_known
+from isotherm.land.landing import LakeFile, Landing, OffsetRange
+from isotherm.land.manifest import Manifest
+from isotherm.land.parts import Part, describe, int64, split
 from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_files
 from isotherm.land.upkeep import Upkeep
 from isotherm.land.waiting import Intake, Unlanded, Waiting, totals
 from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS, LANDED_FILES, LANDED_ROWS
+from isotherm.store.db import reading
 
 CONSUMER: Final = "land"
 _READ_BYTES: Final = 8 << 20
@@ -32,48 +37,10 @@ _READ_BYTES: Final = 8 << 20
 _READ_RECORDS: Final = 2_000
 _IDLE_S: Final = 0.2
 _BACKOFF_S: Final = (0.5, 30.0)
+_ASKED: Final = 8
+"""Partitions of other landers that the log is asked for the age of their oldest record."""
 
 _log = structlog.get_logger("isotherm.land")
-
-
-class Gap(Struct, frozen=True):
-    """Records [first, last] that the log no longer had when the lander came for them."""
-
-    partition: int
-    first: int
-    last: int
-    noticed_at: int
-
-
-class PartitionStatus(Struct, frozen=True):
-    """`next_offset` is the first that is not landed; `lag` counts records up to the head."""
-
-    partition: int
-    next_offset: int
-    head: int
-    lag: int
-
-
-class LanderStatus(Struct, frozen=True):
-    """A picture of the lander. Times are in ms; `oldest_unlanded_ms` is an age, 0 when all is landed."""
-
-    partitions: list[PartitionStatus]
-    lag: int
-    oldest_unlanded_ms: int
-    last_landing_at: int | None
-    last_error: str | None
-    last_error_at: int | None
-    gaps: list[Gap]
-
-
-class _Buffer(Struct):
-    """Records of one partition that are decoded and not yet landed: [first, next)."""
-
-    first: int
-    next: int
-    decoded: list[Decoded]
-    bytes: int = 0
-    since: int = 0
 
 
 class Lander:
@@ -94,9 +61,11 @@ class Lander:
         self._manifest = manifest
         self._clock = clock
         self._checkpoint = checkpoint
-        self._identity = log.identity
+        self._dry: set[int] = set()
         self._dead = LocalLake.of_folder(settings.data.absolute() / "dead")
-        self._buffers: dict[int, _Buffer] = {}
+        self._buffers: dict[int, Buffer] = {}
+        self._assigned: list[int] = []
+        self._all: list[int] = []
         self._waiting = Waiting()
         self._gaps: list[Gap] = []
         self._last_landing_at: int | None = None
@@ -105,17 +74,31 @@ class Lander:
     def step(self, *, force: bool = False) -> int:
         """Read what is there and land it if it is due by age or size, or if forced. Returns the rows landed.
 
-        Whatever raises, nothing is lost: the next step starts again from the manifest.
+        Only of the partitions that are this lander's now. Whatever raises, nothing is lost: the next step starts
+        again from the manifest.
         """
-        return sum([self._step(partition, force=force) for partition in self._log.partitions()])
+        self._all = sorted(self._log.partitions())
+        self._assigned = sorted(self._log.assigned(CONSUMER))
+        self._forget([p for p in self._buffers if p not in self._assigned])
+        return self._step(self._assigned, force=force)
 
     def drain(self) -> int:
-        """Land everything up to the heads as they are now. Returns the rows landed by this lander."""
-        heads = {partition: self._log.head(partition) for partition in self._log.partitions()}
-        rows = self.step(force=True)
-        while any(self._manifest.next_offset(self._identity, p) < head for p, head in heads.items()):
-            rows += self.step(force=True)
+        """Land everything up to the heads as they are now, also of other landers' partitions; whoever is first lands.
+
+        Returns the rows landed by this lander.
+        """
+        self._all = sorted(self._log.partitions())
+        heads = self._log.heads(self._all)
+        rows = self._step(self._all, force=True)
+        while behind := self._behind(heads):
+            rows += self._step(behind, force=True)
+            # What cannot be read, such as marks of transactions at the end, has no rows to wait for.
+            heads = {p: head for p, head in heads.items() if p not in self._dry}
         return rows
+
+    def _behind(self, heads: dict[int, int]) -> list[int]:
+        landed = self._manifest.progress(self.log_identity)
+        return [p for p, head in heads.items() if (landed[p].next_offset if p in landed else 0) < head]
 
     def run(self, stop: threading.Event) -> None:
         """Land until `stop` is set, then land what was read. Errors are logged, shown in `status`, and retried."""
@@ -145,113 +128,147 @@ class Lander:
             self._failed(error)
 
     def status(self) -> LanderStatus:
-        """How far the lander is, from the manifest and the log."""
-        partitions = [self._partition_status(partition) for partition in self._log.partitions()]
+        """How far landing is, from the manifest and the log."""
+        heads = self._log.heads(self._log.partitions())
+        landed = self._manifest.progress(self.log_identity)
+        partitions: list[PartitionStatus] = []
+        for partition, head in heads.items():
+            position = landed[partition].next_offset if partition in landed else 0
+            partitions.append(PartitionStatus(partition, position, head, max(head - position, 0)))
         error, error_at = self._last_error or (None, None)
+        lag = sum(p.lag for p in partitions)
+        LAG_RECORDS.labels(CONSUMER).set(lag)
         return LanderStatus(
             partitions=partitions,
-            lag=sum(p.lag for p in partitions),
-            oldest_unlanded_ms=max((self._age(p) for p in partitions), default=0),
+            assigned=list(self._assigned),
+            lag=lag,
+            oldest_unlanded_ms=self._oldest_ms(partitions),
+            retention_ms=self._log.retention_ms,
             last_landing_at=self._last_landing_at,
             last_error=error,
             last_error_at=error_at,
             gaps=list(self._gaps),
         )
 
+    def _oldest_ms(self, partitions: Sequence[PartitionStatus]) -> int:
+        """Age of the oldest record that waits. Of partitions that others read, the log is asked for a few."""
+        buffers = dict(self._buffers)
+        times = [b.oldest for p in partitions if (b := buffers.get(p.partition)) and b.oldest is not None]
+        others = [p for p in partitions if p.lag and (p.partition not in buffers or not buffers[p.partition].decoded)]
+        for at in sorted(others, key=lambda p: -p.lag)[:_ASKED]:
+            times += [one.timestamp for one in self._log.read(at.partition, at.next_offset, max_records=1)]
+        return max(self._clock.now_ms() - min(times), 0) if times else 0
+
     def unlanded(self, client_id: str) -> list[Unlanded] | None:
         """What was read of a client's events and is not landed, by partition; None while that is not known.
 
-        A partition's records are landed once the manifest's position has moved to their `next`, which may be a
-        moment before this tells so.
+        It is not while some partition is another lander's. A partition's records are landed once the manifest's
+        position has moved to their `next`, which may be a moment before this tells so.
         """
         found = self._waiting.of(client_id)
-        return found if [one.partition for one in found] == sorted(self._log.partitions()) else None
+        return found if found and [one.partition for one in found] == self._all else None
 
     def intake(self) -> Intake:
         """How many events arrive, as far as they were read."""
         return self._waiting.intake(self._clock.now_ms())
 
-    @property
+    @cached_property
     def log_identity(self) -> str:
-        """Of the log that is landed, as the manifest names it."""
-        return self._identity
+        """Of the log that is landed, as the manifest names it. Raises Backpressure while the log cannot be asked."""
+        return self._log.identity
 
-    def _partition_status(self, partition: int) -> PartitionStatus:
-        landed = self._manifest.next_offset(self._identity, partition)
-        head = self._log.head(partition)
-        lag = max(head - landed, 0)
-        LAG_RECORDS.labels(CONSUMER).set(lag)
-        return PartitionStatus(partition, landed, head, lag)
-
-    def _age(self, at: PartitionStatus) -> int:
-        waiting = self._log.read(at.partition, at.next_offset, max_records=1) if at.lag else []
-        return max(self._clock.now_ms() - waiting[0].timestamp, 0) if waiting else 0
-
-    def _step(self, partition: int, *, force: bool) -> int:
+    def _step(self, partitions: Sequence[int], *, force: bool) -> int:
+        asked_at = self._clock.now_ms()
+        rows, full = 0, True
         try:
-            buffer = self._buffers.get(partition) or self._resume(partition)
-            while not self._full(buffer):
-                asked_at = self._clock.now_ms()
-                records = self._log.read(partition, buffer.next, max_records=_READ_RECORDS, max_bytes=_READ_BYTES)
-                if not records:
-                    self._waiting.caught_up(partition, asked_at)
-                    break
-                self._take(partition, buffer, records)
-            if buffer.next > buffer.first and (force or self._full(buffer) or self._old(buffer)):
-                return self._land(partition, buffer)
+            heads = self._log.heads(partitions)
+            self._resume(heads)
+            while full:
+                full = self._read(heads)
+                for partition in self._due(partitions, force=force, full=full):
+                    rows += self._land(partition, self._buffers[partition])
+                    # Another lander was first: where to go on is in the manifest.
+                    self._resume({partition: heads[partition]})
         except BaseException:
+            self._forget(list(self._buffers))
+            raise
+        for partition in partitions:
+            if self._buffers[partition].next >= heads[partition] or partition in self._dry:
+                self._waiting.caught_up(partition, asked_at)
+        return rows
+
+    def _forget(self, partitions: Sequence[int]) -> None:
+        """Drop what was read of these: it is read again, by whoever has them now."""
+        for partition in partitions:
             self._buffers.pop(partition, None)
             self._waiting.forgotten(partition)
-            raise
-        return 0
 
-    def _resume(self, partition: int) -> _Buffer:
-        """Start at the manifest's position, and register with the log so that it deletes nothing we need."""
-        position = self._manifest.next_offset(self._identity, partition)
-        head = self._log.head(partition)
-        if position > head:
-            raise IsothermError(
-                f"log partition {partition} ends at offset {head}, but the manifest has landed up to {position}: "
-                "the log was replaced. Start with its old files, or with an empty data folder."
-            )
-        self._log.commit(CONSUMER, partition, position)
-        self._waiting.resumed(partition, position)
-        buffer = self._buffers[partition] = _Buffer(position, position, [])
-        return buffer
+    def _resume(self, heads: Mapping[int, int]) -> None:
+        """Start partitions that have no buffer at the manifest's position, and register with the log so that it
+        deletes nothing we need."""
+        fresh = [partition for partition in heads if partition not in self._buffers]
+        landed = self._manifest.progress(self.log_identity) if fresh else {}
+        for partition in fresh:
+            position = landed[partition].next_offset if partition in landed else 0
+            # A head that was asked for a moment ago may lie below what another lander has landed since.
+            if position > heads[partition] and position > (head := self._log.head(partition)):
+                raise IsothermError(
+                    f"log partition {partition} ends at offset {head}, but the manifest has landed up to {position}: "
+                    "the log was replaced. Start with its old files, or with an empty data folder."
+                )
+            self._log.commit(CONSUMER, partition, position)
+            self._waiting.resumed(partition, position)
+            self._buffers[partition] = Buffer(position, position, [])
 
-    def _take(self, partition: int, buffer: _Buffer, records: list[Stored]) -> None:
-        if not buffer.decoded:
-            buffer.since = self._clock.now_ms()
+    def _read(self, heads: Mapping[int, int]) -> bool:
+        """Read these partitions up to the heads. False when that is done, True when there is no room for more."""
+        buffers = {partition: self._buffers[partition] for partition in heads}
+        self._dry = set()
+        while behind := [p for p, buffer in buffers.items() if buffer.next < heads[p]]:
+            if sum(buffer.bytes for buffer in self._buffers.values()) >= self._settings.land_flush_bytes:
+                return True
+            positions = {partition: buffer.next for partition, buffer in buffers.items()}
+            records = self._log.read_some(CONSUMER, positions, max_records=_READ_RECORDS, max_bytes=_READ_BYTES)
+            if not records:
+                self._dry = set(behind)
+                break
+            for partition, mine in by_partition(records).items():
+                self._take(partition, buffers[partition], mine)
+        return sum(buffer.bytes for buffer in self._buffers.values()) >= self._settings.land_flush_bytes
+
+    def _due(self, partitions: Sequence[int], *, force: bool, full: bool) -> list[int]:
+        """What is to be landed now: all when forced, else by age, and when there is no room, what takes most of it."""
+        waiting = [p for p in partitions if self._buffers[p].next > self._buffers[p].first]
+        share = sum(self._buffers[p].bytes for p in waiting) / (2 * max(len(waiting), 1))
+        return [p for p in waiting if force or self._old(p) or (full and self._buffers[p].bytes >= share)]
+
+    def _take(self, partition: int, buffer: Buffer, records: list[Stored]) -> None:
         expected = buffer.next
         for record in records:
             if record.offset != expected:
                 self._note_gap(Gap(partition, expected, record.offset - 1, self._clock.now_ms()))
             expected = record.offset + 1
-        decoded = decode_records(records)
-        buffer.decoded.append(decoded)
-        self._waiting.taken(partition, expected, decoded.tallies, self._clock.now_ms())
-        buffer.bytes += sum(len(record.value) for record in records)
-        buffer.next = expected
+        decoded = buffer.take(records, self._clock.now_ms())
+        self._waiting.taken(partition, buffer.next, decoded.tallies, self._clock.now_ms())
 
     def _note_gap(self, gap: Gap) -> None:
         if (gap.partition, gap.first) not in {(g.partition, g.first) for g in self._gaps}:
             self._gaps.append(gap)
             _log.warning("records are missing from the log", partition=gap.partition, first=gap.first, last=gap.last)
 
-    def _full(self, buffer: _Buffer) -> bool:
-        return buffer.bytes >= self._settings.land_flush_bytes
+    def _old(self, partition: int) -> bool:
+        waited_ms = self._clock.now_ms() - self._buffers[partition].since
+        return waited_ms >= self._settings.land_flush_seconds * SECOND_MS
 
-    def _old(self, buffer: _Buffer) -> bool:
-        return self._clock.now_ms() - buffer.since >= self._settings.land_flush_seconds * SECOND_MS
-
-    def _land(self, partition: int, buffer: _Buffer) -> int:
+    def _land(self, partition: int, buffer: Buffer) -> int:
         """Files, then the one transaction, then the log. Returns the rows landed, 0 if another lander was first."""
         self._keep_dead(buffer)
         counts: Counter[ledger.Key] = Counter()
         ledger.fold_tallies(counts, [tally for d in buffer.decoded for tally in d.tallies])
-        parts = self._new_rows(buffer, counts)
+        parts, claims, compared = self._new_rows(buffer, counts)
         planned = self._plan(partition, buffer, parts)
         landing = self._landing(partition, buffer, parts, counts)
+        landing = msgspec.structs.replace(landing, claims=claims, compared=compared)
         del self._buffers[partition], parts
         buffer.decoded.clear()
         version, written = self._write(landing, planned)
@@ -263,15 +280,15 @@ class Lander:
         self._checkpoint("landed")
         self._log.commit(CONSUMER, partition, landing.next)
         self._checkpoint("committed")
-        self._buffers[partition] = _Buffer(landing.next, landing.next, [])
+        self._buffers[partition] = Buffer(landing.next, landing.next, [])
         return self._count(written, counts)
 
-    def _landing(self, partition: int, buffer: _Buffer, parts: list[Part], counts: "Counter[ledger.Key]") -> Landing:
+    def _landing(self, partition: int, buffer: Buffer, parts: list[Part], counts: "Counter[ledger.Key]") -> Landing:
         """What the one transaction says of these parts; the files come when they are written."""
         arrived = totals(tally for d in buffer.decoded for tally in d.tallies)
         said = {offset: shape for d in buffer.decoded for offset, shape in d.shapes.items()}
         return Landing(
-            log=self._identity,
+            log=self.log_identity,
             partition=partition,
             first=buffer.first,
             next=buffer.next,
@@ -280,6 +297,7 @@ class Lander:
             received={(p.client_id, p.hour): int(int64(p.table, "received_at").min()) for p in parts},
             newest={client_id: one.newest for client_id, one in arrived.items()},
             shapes=shapes.fold(((p.client_id, int64(p.table, "log_offset")) for p in parts), said),
+            received_until=buffer.newest,
         )
 
     def _write(self, landing: Landing, planned: list[Planned]) -> tuple[int | None, list[LakeFile]]:
@@ -297,7 +315,7 @@ class Lander:
                 self._manifest.discard(self._lake, [file.path for file, _ in planned])
         return version, written
 
-    def _keep_dead(self, buffer: _Buffer) -> None:
+    def _keep_dead(self, buffer: Buffer) -> None:
         """Keep the bytes of unusable records; a file that is there is from an earlier try."""
         for record in [record for d in buffer.decoded for record in d.dead]:
             path = f"{record.partition}-{record.offset}.bin"
@@ -306,37 +324,44 @@ class Lander:
             _log.warning("a record is unusable", partition=record.partition, offset=record.offset, kept=path)
         self._checkpoint("dead")
 
-    def _new_rows(self, buffer: _Buffer, counts: "Counter[ledger.Key]") -> list[Part]:
+    def _new_rows(
+        self, buffer: Buffer, counts: "Counter[ledger.Key]"
+    ) -> tuple[list[Part], known.Claims | None, Compared | None]:
+        """The parts that are to be landed, and what must still hold then."""
         tables = [d.table for d in buffer.decoded if d.table.num_rows]
         if not tables:
-            return []
+            return [], None, None
+        table, claims = pa.concat_tables(tables), None
         imported = np.concatenate([d.imported for d in buffer.decoded if d.table.num_rows])
-        parts = list(split(pa.concat_tables(tables), imported))
+        if not self._log.knows_ids:
+            judged = self._known(buffer)
+            claims = judged.claims
+            ledger.fold_duplicates(counts, judged.dropped)
+            if judged.keep is not None:
+                table, imported = table.filter(pa.array(judged.keep)), imported[judged.keep]
         kept: list[Part] = []
-        for part, mask in self._judged(parts):
+        found, compared = new_rows(list(split(table, imported)), self._lake, self._manifest)
+        for part, mask in found:
             ledger.fold_rows(counts, part, mask)
             if mask.any():
-                table = part.table if mask.all() else part.table.filter(pa.array(mask))
-                kept.append(Part(part.client_id, part.hour, table, part.imported[mask]))
-        return kept
+                rows = part.table if mask.all() else part.table.filter(pa.array(mask))
+                kept.append(Part(part.client_id, part.hour, rows, part.imported[mask]))
+        return kept, claims, compared
 
-    def _judged(self, parts: list[Part]) -> list[tuple[Part, Mask]]:
-        """Each part with its new rows; only parts with imported rows have to look at the lake."""
-        judged = [(part, np.ones(part.table.num_rows, np.bool_)) for part in parts if not part.imported.any()]
-        suspects = [part for part in parts if part.imported.any()]
-        if suspects:
-            hours = [part.hour for part in suspects]
-            clients = sorted({part.client_id for part in suspects})
-            with self._manifest.snapshot(start=min(hours), end=max(hours) + 1, client_ids=clients) as snapshot:
-                judged += without_known(suspects, self._lake, snapshot)
-        return judged
+    def _known(self, buffer: Buffer) -> known.Judged:
+        """Which rows belong to batches that were landed before, as far as is known now."""
+        batches = [batch for decoded in buffer.decoded for batch in decoded.batches]
+        ids = known.ids_of(batches)
+        with reading(self._manifest.engine) as connection:
+            before = known.look_up(connection, ids)
+        return known.judge(batches, ids, before)
 
-    def _plan(self, partition: int, buffer: _Buffer, parts: list[Part]) -> list[Planned]:
+    def _plan(self, partition: int, buffer: Buffer, parts: list[Part]) -> list[Planned]:
         last = buffer.next - 1
         planned: list[Planned] = []
         for part in parts:
             source = OffsetRange(
-                self._identity, partition, buffer.first, last, part.table.num_rows, rowhash.of_table(part.table)
+                self.log_identity, partition, buffer.first, last, part.table.num_rows, rowhash.of_table(part.table)
             )
             stem = f"{partition}-{buffer.first}-{last}"
             planned += [(describe(part, f, [source], stem), part.table) for f in self._settings.land_formats]

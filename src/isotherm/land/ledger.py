@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from isotherm.clock import HOUR_MS
 from isotherm.errors import DROP_REASONS
 from isotherm.events import hour_of
-from isotherm.land.columns import Tally
+from isotherm.land.columns import BatchRef, Tally
 from isotherm.land.parts import Mask, Part, int64
 from isotherm.store.db import reading
 from isotherm.store.tables import ledger as table_of
@@ -32,7 +32,7 @@ MEASURES: Final = {
     "rejected": "events refused one by one, by reason",
     "duplicate": "events of batches whose id was known",
     "landed": "rows listed in the lake",
-    "landing_duplicate": "imported rows the lake held already",
+    "landing_duplicate": "rows the lake held already: of imports, and of batches that a log without ids has twice",
     "dead": "events of records that could not be used; their bytes are kept in DATA/dead",
     "no_position": "of the landed rows, those without coordinates: never tiled",
     "sender_dropped": "events the sender says it dropped itself, by its reason; outside the sums",
@@ -79,6 +79,12 @@ def fold_rows(counts: "Counter[Key]", part: Part, kept: Mask) -> None:
         found, events = np.unique(hours[mask], return_counts=True)
         for hour, count in zip(found.tolist(), events.tolist(), strict=True):
             counts[part.client_id, hour * HOUR_MS, measure, ""] += count
+
+
+def fold_duplicates(counts: "Counter[Key]", dropped: Iterable[tuple[BatchRef, int]]) -> None:
+    """Add rows of batches that were landed before."""
+    for batch, events in dropped:
+        counts[batch.client_id, hour_of(batch.received_at), "landing_duplicate", ""] += events
 
 
 def read(

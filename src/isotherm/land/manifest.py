@@ -5,22 +5,22 @@ draws one version, so a file is in the lake of version v when listed_version <= 
 """
 
 import uuid
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypedDict
 
 import sqlalchemy as sa
-from msgspec import Struct
 from sqlalchemy.engine import Connection, Engine
 
 from isotherm.clock import HOUR_MS, Clock
 from isotherm.errors import IsothermError
-from isotherm.land import effects, rowhash
+from isotherm.land import effects, known, rowhash
+from isotherm.land.effects import Lost
 from isotherm.land.lake import Lake
-from isotherm.land.shapes import Key, Seen, write_shapes
+from isotherm.land.landing import LakeFile, Landing, OffsetRange, Progress, Snapshot
+from isotherm.land.shapes import write_shapes
 from isotherm.store.db import next_version, reading, total, writing
 from isotherm.store.tables import file_ranges, files, positions, sequences, snapshots
-from isotherm.store.upsert import upsert
 
 LEASE_MS: Final = HOUR_MS
 """A snapshot that is not released or renewed for this long no longer keeps delisted files."""
@@ -30,59 +30,6 @@ _CHUNK: Final = 500
 """Values bound in one statement; SQLite allows 32,766 variables."""
 
 
-class OffsetRange(Struct, frozen=True):
-    """Rows that came from the log records [first_offset, last_offset], and their order-free hash."""
-
-    log: str
-    partition: int
-    first_offset: int
-    last_offset: int
-    rows: int
-    row_hash: str
-
-
-class LakeFile(Struct, frozen=True):
-    """One listed file. `hour` is the start of its event hour; times are in ms, both ends inclusive."""
-
-    path: str
-    format: str
-    client_id: str
-    hour: int
-    rows: int
-    bytes: int
-    min_time: int
-    max_time: int
-    row_hash: str
-    ranges: list[OffsetRange]
-
-
-class Snapshot(Struct, frozen=True):
-    """The lake at one version. Its files stay readable until it is released or its lease runs out."""
-
-    id: str
-    version: int
-    files: list[LakeFile]
-
-
-class Landing(Struct, frozen=True):
-    """The records [first, next) of one partition, as files and ledger counts.
-
-    `counts` maps (client_id, hour of receipt, measure, reason) to events, `received` maps (client_id, event hour) to
-    when the first of its events was received, and `newest` a client to when its last accepted event was. `shapes`
-    says how large screens are.
-    """
-
-    log: str
-    partition: int
-    first: int
-    next: int
-    files: Sequence[LakeFile]
-    counts: Mapping[tuple[str, int, str, str], int]
-    received: Mapping[tuple[str, int], int] = {}
-    newest: Mapping[str, int] = {}
-    shapes: Mapping[Key, Seen] = {}
-
-
 class Selection(TypedDict):
     """The arguments that choose files; see `Manifest.snapshot`."""
 
@@ -90,10 +37,6 @@ class Selection(TypedDict):
     end: int | None
     client_ids: Sequence[str] | None
     format: str | None
-
-
-class _Lost(Exception):
-    """Another process was first; rolls the transaction back."""
 
 
 class Manifest:
@@ -175,6 +118,13 @@ class Manifest:
         with reading(self.engine) as connection:
             return connection.execute(statement).scalar_one_or_none() or 0
 
+    def progress(self, log: str) -> dict[int, Progress]:
+        """How far each partition is landed; those of which nothing is are not there."""
+        statement = sa.select(positions.c.partition, positions.c.next_offset, positions.c.received_until)
+        with reading(self.engine) as connection:
+            rows = connection.execute(statement.where(positions.c.log == log))
+            return {partition: Progress(following, until) for partition, following, until in rows}
+
     def pending(self, planned: Iterable[LakeFile]) -> None:
         """Say that these files are about to be written; in a transaction of its own, before the first byte."""
         now = self.clock.now_ms()
@@ -190,12 +140,18 @@ class Manifest:
     def land(self, landing: Landing) -> int | None:
         """List the files, move the position, fold the counts and mark the hours, all in one transaction.
 
-        Returns the manifest version, or None when another lander has landed these records or the sweeper has
-        taken the files for dead: nothing is listed then, and the caller's files are its own to `discard`.
+        Returns the manifest version, or None when another lander has landed these records, batches of theirs or rows
+        in the compared hours, or the sweeper has taken the files for dead: nothing is listed then, and the caller's
+        files are its own to `discard`.
         """
         try:
             with writing(self.engine) as connection:
-                self._move(connection, landing)
+                one = landing
+                effects.move(connection, one.log, one.partition, one.first, one.next, one.received_until)
+                if one.compared is not None:
+                    effects.unchanged(connection, one.compared)
+                if one.claims is not None:
+                    known.claim(connection, one.claims)
                 version = next_version(connection)
                 self._list(connection, landing.files, version)
                 effects.fold(connection, landing.counts)
@@ -204,7 +160,7 @@ class Manifest:
                 hours = {(f.client_id, f.hour) for f in landing.files}
                 effects.mark(connection, hours, landing.received, version, self.clock.now_ms())
                 return version
-        except _Lost:
+        except Lost:
             return None
 
     def replace(self, old: Sequence[LakeFile], new: Sequence[LakeFile]) -> int | None:
@@ -221,7 +177,7 @@ class Manifest:
                 self._delist(connection, [f.path for f in old], version)
                 self._list(connection, new, version)
                 return version
-        except _Lost:
+        except Lost:
             return None
 
     def expire(self, before_ms: int) -> int:
@@ -315,22 +271,6 @@ class Manifest:
             "formats": formats,
         }
 
-    def _move(self, connection: Connection, landing: Landing) -> None:
-        key = {"log": landing.log, "partition": landing.partition}
-        if landing.first == 0:
-            upsert(connection, positions, [key | {"next_offset": 0}], update=())
-        moved = connection.execute(
-            sa.update(positions)
-            .where(
-                positions.c.log == landing.log,
-                positions.c.partition == landing.partition,
-                positions.c.next_offset == landing.first,
-            )
-            .values(next_offset=landing.next)
-        )
-        if moved.rowcount != 1:
-            raise _Lost
-
     def _list(self, connection: Connection, new: Sequence[LakeFile], version: int) -> None:
         if not new:
             return
@@ -342,7 +282,7 @@ class Manifest:
         )
         rows = [{"_path": f.path} | {f"_{name}": getattr(f, name) for name in values} for f in new]
         if connection.execute(statement, rows).rowcount != len(rows):
-            raise _Lost
+            raise Lost
         ranges = [
             {name: getattr(r, name) for name in OffsetRange.__struct_fields__} | {"path": f.path}
             for f in new
@@ -354,7 +294,7 @@ class Manifest:
         for chunk in _chunks(paths):
             statement = sa.update(files).where(files.c.path.in_(chunk), files.c.state == "listed")
             if connection.execute(statement.values(state="delisted", delisted_version=version)).rowcount != len(chunk):
-                raise _Lost
+                raise Lost
 
 
 def _give_up(which: sa.ColumnElement[bool]) -> sa.Update:

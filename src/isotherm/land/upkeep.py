@@ -9,9 +9,10 @@ import structlog
 from isotherm.clock import Clock
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog
-from isotherm.land import merge, retention
+from isotherm.land import known, merge, retention
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import Manifest
+from isotherm.store.db import writing
 
 _PERIOD_S: Final = 30.0
 
@@ -59,6 +60,8 @@ class Upkeep:
         self._manifest.sweep(self._lake)
         for name in self._log.expire(now):
             _log.info("a part of the log is landed and past its retention", deleted=name)
+        if not self._log.knows_ids:
+            self.forget_ids(now)
 
         def unless_stopped(_: str) -> None:
             if stop.is_set():
@@ -68,3 +71,17 @@ class Upkeep:
             self._settings, self._lake, self._manifest, self._clock.now_ms(), limit=1, checkpoint=unless_stopped
         ):
             unless_stopped("merged")
+
+    def forget_ids(self, now_ms: int) -> int:
+        """Drop ids of which no second copy can come any more; returns how many.
+
+        Not the clock decides: after a long pause, both copies of a batch may wait on the log to be landed.
+        """
+        landed = self._manifest.progress(self._log.identity)
+        until = now_ms
+        for partition, head in self._log.heads(self._log.partitions()).items():
+            following, received_until = landed.get(partition, (0, None))
+            if head > following:
+                until = min(until, received_until or 0)
+        with writing(self._manifest.engine) as connection:
+            return known.forget(connection, until)

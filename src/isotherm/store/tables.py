@@ -31,6 +31,16 @@ positions: Final = sa.Table(
     sa.Column("log", sa.Text, primary_key=True, comment="identity of the log that the offsets belong to"),
     sa.Column("partition", sa.Integer, primary_key=True),
     sa.Column("next_offset", sa.BigInteger, nullable=False, comment="the lander's compare-and-set"),
+    sa.Column("received_until", sa.BigInteger, comment="when the newest landed record came"),
+)
+
+known_ids: Final = sa.Table(
+    "known_ids",
+    metadata,
+    sa.Column("id", sa.LargeBinary, primary_key=True, comment="of a batch: 16 bytes of client_id and batch_id"),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Column("positions", sa.LargeBinary, comment="landed ones of a batch that was split; null: all"),
+    sa.Index(None, "received_at"),
 )
 
 files: Final = sa.Table(

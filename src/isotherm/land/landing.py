@@ -1,0 +1,74 @@
+"""What the manifest says: files and their origin, snapshots, and what one landing brings."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from isotherm.land.effects import Compared
+from isotherm.land.known import Claims
+from isotherm.land.shapes import Key, Seen
+
+
+class OffsetRange(Struct, frozen=True):
+    """Rows that came from the log records [first_offset, last_offset], and their order-free hash."""
+
+    log: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    rows: int
+    row_hash: str
+
+
+class LakeFile(Struct, frozen=True):
+    """One listed file. `hour` is the start of its event hour; times are in ms, both ends inclusive."""
+
+    path: str
+    format: str
+    client_id: str
+    hour: int
+    rows: int
+    bytes: int
+    min_time: int
+    max_time: int
+    row_hash: str
+    ranges: list[OffsetRange]
+
+
+class Snapshot(Struct, frozen=True):
+    """The lake at one version. Its files stay readable until it is released or its lease runs out."""
+
+    id: str
+    version: int
+    files: list[LakeFile]
+
+
+class Landing(Struct, frozen=True):
+    """The records [first, next) of one partition, as files and ledger counts.
+
+    `counts` maps (client_id, hour of receipt, measure, reason) to events, `received` maps (client_id, event hour) to
+    when the first of its events was received, and `newest` a client to when its last accepted event was. `shapes`
+    says how large screens are, `received_until` when the newest record came. What the rows were chosen by must still
+    hold: `compared` hours without new files, and `claims` on batches, on logs that keep no ids.
+    """
+
+    log: str
+    partition: int
+    first: int
+    next: int
+    files: Sequence[LakeFile]
+    counts: Mapping[tuple[str, int, str, str], int]
+    received: Mapping[tuple[str, int], int] = {}
+    newest: Mapping[str, int] = {}
+    shapes: Mapping[Key, Seen] = {}
+    received_until: int | None = None
+    compared: Compared | None = None
+    claims: Claims | None = None
+
+
+class Progress(NamedTuple):
+    """How far a partition is landed: the first offset that is not, and when the newest landed record came (ms)."""
+
+    next_offset: int
+    received_until: int | None
