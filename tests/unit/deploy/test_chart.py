@@ -230,6 +230,8 @@ def test_the_ways_in_are_closed_until_opened() -> None:
         (MINIMAL, "stores.log=", "stores.log is empty"),
         (MINIMAL, "stores.log=lmdb:///data/log", "stores/log"),
         (MINIMAL, "stores.db=", "stores.db is empty"),
+        (MINIMAL, "stores.cache=", "stores.cache is empty"),
+        (MINIMAL, "stores.engine=spark+k8s://kubernetes:443", "stores/engine"),
         (MINIMAL, "settings.token=abc", "settings.token"),
         (MINIMAL, "image.tag=latest", "tag"),
         (MINIMAL, "colect.replicas=3", "colect"),

@@ -29,6 +29,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
     {{- fail "stores.db is empty: set `stores.db` to postgresql://user:password@host:5432/database, or name a Secret with the key ISOTHERM_DB in `existingSecret`" }}
   {{- end }}
 {{- end }}
+{{- if not (or .Values.stores.cache .Values.existingSecret) }}
+  {{- fail "stores.cache is empty: the live windows that one pod counts are read by others, so they need a Redis; set it to redis://:password@host:6379/0" }}
+{{- end }}
 {{- if not .Values.clients }}
   {{- fail "clients is empty, and the collector is open to the network: list the client ids that may send" }}
 {{- end }}

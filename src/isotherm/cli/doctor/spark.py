@@ -13,12 +13,15 @@ PATIENCE_S: Final = 5.0
 
 
 def check(settings: Settings) -> Iterator[Finding]:
-    """Starts nothing: a driver takes half a minute and the cluster's memory."""
+    """Starts nothing: a driver takes the cluster's memory. Raises ConfigError when `engine` names no master."""
+    from isotherm.rollup.engines.spark.submit import master_of
+
+    master_of(settings.engine, settings.job_threads)
     found = shutil.which(settings.spark_submit)
     if found is None:
         yield Finding(
             "engine", "error", f"{settings.spark_submit} is not on this machine",
-            "install Spark (pip install pyspark, and Java 17), or name its program with spark_submit",
+            "install Apache Spark 4 (with Java 17; or: pip install pyspark), or name its program with spark_submit",
         )  # fmt: skip
     else:
         yield Finding("engine", "ok", f"jobs are submitted by {found}")
