@@ -1,5 +1,6 @@
 """Where and when tests of the servers run: on one worker, in the order in which their tools are fetched."""
 
+import contextlib
 import os
 from collections.abc import Generator
 
@@ -10,6 +11,7 @@ from services.programs import Missing
 from services.tools import folder
 
 ORDER = list(TOOLS)
+_current: list[pytest.Item] = []
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -18,49 +20,55 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Those that need the least come first: tools may still be fetched while they run.
     """
-    using = [item for item in items if fixtures_used(item)]
-    for item in using:
-        item.add_marker(pytest.mark.services)
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("services"))
+    for item in items:
+        if servers(item):
+            item.add_marker(pytest.mark.services)
+            if item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group("services"))
     # Only among themselves: the others stay where they are.
-    places = [index for index, item in enumerate(items) if fixtures_used(item)]
-    for index, item in zip(places, sorted(using, key=_last_needed), strict=True):
+    places = [index for index, item in enumerate(items) if servers(item)]
+    ordered = sorted((items[index] for index in places), key=lambda item: max(map(ORDER.index, servers(item))))
+    for index, item in zip(places, ordered, strict=True):
         items[index] = item
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Wait for tools that are being fetched before the test's own time limit starts."""
-    for name in fixtures_used(item):
-        for tool in TOOLS[name]:
-            try:
-                folder(tool)
-            except Missing:
-                break  # the fixture says so
+    for tool in [tool for name in servers(item) for tool in TOOLS[name]]:
+        with contextlib.suppress(Missing):  # the fixture says so
+            folder(tool)
+    _current[:] = [item]
     return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
+    """A server that a test did not announce would start again on every worker, outside the order."""
+    if fixturedef.argname in TOOLS and _current and _current[0].get_closest_marker("services") is None:
+        raise pytest.UsageError(
+            f"{_current[0].nodeid} uses {fixturedef.argname} by request.getfixturevalue: "
+            f'announce it with @pytest.mark.services("{fixturedef.argname}")'
+        )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With ISOTHERM_TEST_NO_SKIPS=1, as CI sets it, a test of the servers that was skipped has failed."""
     report = yield
-    expected_failure = hasattr(report, "wasxfail")
-    if (
-        os.environ.get("ISOTHERM_TEST_NO_SKIPS") == "1"
-        and report.skipped
-        and not expected_failure
-        and fixtures_used(item)
-    ):
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    if skipped and item.get_closest_marker("services") and os.environ.get("ISOTHERM_TEST_NO_SKIPS") == "1":
         report.outcome = "failed"
         report.longrepr = f"skipped, where no test of the servers may be: {report.longrepr}"
     return report
 
 
-def fixtures_used(item: pytest.Item) -> list[str]:
-    """The server fixtures that a test uses, by itself or by other fixtures."""
-    return [name for name in getattr(item, "fixturenames", ()) if name in TOOLS]
-
-
-def _last_needed(item: pytest.Item) -> int:
-    return max(ORDER.index(name) for name in fixtures_used(item))
+def servers(item: pytest.Item) -> list[str]:
+    """The server fixtures of a test: asked for by it or its fixtures, announced by the mark, or a parameter."""
+    asked = getattr(item, "fixturenames", ())
+    announced = [name for mark in item.iter_markers("services") for name in mark.args]
+    chosen = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    named = (value for value in (*asked, *announced, *chosen) if isinstance(value, str) and value in TOOLS)
+    found = list(dict.fromkeys(named))
+    # A mark that names nothing may mean any of them.
+    return found or (ORDER if item.get_closest_marker("services") and not announced else [])

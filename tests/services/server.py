@@ -106,6 +106,7 @@ class Server:
         self.starts += 1
         self.prepare()
         self.log_file.touch()
+        before = self.log_file.stat().st_size
         with self.log_file.open("ab") as said:
             self.process = subprocess.Popen(
                 self.command(),
@@ -118,11 +119,10 @@ class Server:
                 **self._as_user(),
             )
         guard.tell(f"+g {self.pid}")
-        started = self.log_file.stat().st_size
         try:
             wait_until(f"{self.name} to answer", self._ready, self.start_seconds)
         except Failed as error:
-            raise Failed(f"{error}\n{self.log_file}:\n{self.said(started)}") from None
+            raise Failed(f"{error}\n{self.log_file}:\n{self.said(before)}") from None
         self.prove_ownership()
 
     def _as_user(self) -> dict[str, Any]:
@@ -146,9 +146,7 @@ class Server:
                 return
             ours = members(self.pid)
             if found and not found & ours:
-                raise Failed(
-                    f"{self.name}: {name} {port} is in use by another process ({sorted(found)}): address in use"
-                )
+                raise Failed(f"{self.name}: address in use: {name} {port} is another's, of process {sorted(found)}")
             if not found:
                 raise Failed(f"{self.name} does not listen on its {name} {port}")
 
