@@ -32,7 +32,9 @@ class _Run:
         """The rows up to the bound that are in memory, and read on if these were all."""
         head = self._head
         assert head is not None
-        count = bisect_right(range(head.num_rows), bound, key=lambda row: _key(head, row))
+        count = head.num_rows
+        if self.last > bound:
+            count = bisect_right(range(head.num_rows), bound, key=lambda row: _key(head, row))
         self._head = head.slice(count) if count < head.num_rows else next(_filled(self._tables), None)
         return head.slice(0, count)
 
