@@ -14,6 +14,7 @@ from isotherm.collect.answer import JSON_HEADERS, Answer
 from isotherm.collect.commit import GroupCommit
 from isotherm.collect.cors import PREFLIGHT_HEADERS
 from isotherm.collect.intake import Budget, Disconnected, Intake, Lease
+from isotherm.collect.known import KnownIds
 from isotherm.collect.request import Request
 from isotherm.collect.steps import STEPS, Rules
 from isotherm.collect.tally import Tally
@@ -45,8 +46,16 @@ class Files(Protocol):
 class Collector:
     """An RSGI application over one event log. The server calls the lifecycle hooks with its event loop."""
 
-    def __init__(self, settings: Settings, log: EventLog, clock: Clock, files: Files | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: EventLog,
+        clock: Clock,
+        files: Files | None = None,
+        ids: KnownIds | None = None,
+    ) -> None:
         self._log = log
+        self._ids = ids
         self._files = files
         self._clock = clock
         self._token = settings.token.encode()
@@ -65,13 +74,15 @@ class Collector:
         }
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._commit = GroupCommit(self._log, loop)
+        self._commit = GroupCommit(self._log, loop, self._ids)
         self._intake.start(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._intake.stop()
         if self._commit is not None:
             self._commit.close()
+        if self._ids is not None:
+            self._ids.close()
         self._log.close()
 
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
@@ -190,6 +201,8 @@ class Collector:
         return Answer(200, [*JSON_HEADERS, ("cache-control", "no-store")], b'{"status":"ready"}')
 
 
-def create(settings: Settings, log: EventLog, clock: Clock, files: Files | None = None) -> Collector:
-    """The collector's RSGI application. It closes the log when the server ends it."""
-    return Collector(settings, log, clock, files)
+def create(
+    settings: Settings, log: EventLog, clock: Clock, files: Files | None = None, ids: KnownIds | None = None
+) -> Collector:
+    """The collector's RSGI application. `ids` is for logs that keep none. It closes both when the server ends it."""
+    return Collector(settings, log, clock, files, ids)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from isotherm.collect.known import KnownIds
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog, Record
 from isotherm.metrics import COMMIT_RECORDS
@@ -32,8 +33,9 @@ class _Waiting(NamedTuple):
 class GroupCommit:
     """Appends records to the log from one thread; requests of one event loop wait for it."""
 
-    def __init__(self, log: EventLog, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, log: EventLog, loop: asyncio.AbstractEventLoop, ids: KnownIds | None = None) -> None:
         self._log = log
+        self._ids = ids
         self._loop = loop
         self._pending: list[_Waiting] = []
         self._handed = False
@@ -93,6 +95,23 @@ class GroupCommit:
             self._loop.call_soon_threadsafe(self._done, group, outcomes)
 
     def _append_group(self, group: Sequence[_Waiting]) -> list[Outcome]:
+        """What becomes of each; where the log keeps no ids, those that the cache knows are not appended again."""
+        ids = self._ids
+        if ids is None:
+            return self._append(group)
+        try:
+            known = ids.known([waiting.record for waiting in group])
+        except Backpressure as error:
+            return [error] * len(group)
+        new = [w for w, again in zip(group, known, strict=True) if not again]
+        outcomes = self._append(new) if new else []
+        ids.remember([w.record for w, outcome in zip(new, outcomes, strict=True) if outcome is True])
+        duplicates = [w for w, again in zip(group, known, strict=True) if again]
+        recorded = self._append_known(duplicates) if duplicates else False
+        following = iter(outcomes)
+        return [recorded if again else next(following) for again in known]
+
+    def _append(self, group: Sequence[_Waiting]) -> list[Outcome]:
         try:
             positions = self._log.append([waiting.record for waiting in group])
         except Backpressure as error:

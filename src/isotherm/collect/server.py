@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 from granian import Granian
@@ -20,9 +21,11 @@ from granian.log import LogLevels
 
 from isotherm.clock import SystemClock
 from isotherm.collect.app import Collector, create
+from isotherm.collect.known import KnownIds
 from isotherm.config import Settings, is_loopback
 from isotherm.errors import ConfigError
 from isotherm.eventlog.port import open_log
+from isotherm.store.cache import open_cache
 
 SETTINGS_VARIABLE: Final = "_ISOTHERM_COLLECTOR"
 """How the settings reach the workers: JSON of {"parent": process id, "settings": {...}, "files": name or null}."""
@@ -45,11 +48,12 @@ def run(settings: Settings, files: str | None = None) -> None:
 
     `files` is what is handed out beside taking events: the name (`package.module:name`) of something that each
     worker calls once for its `Files`. Port 0 takes a free port. Raises ConfigError when the address may not or
-    cannot be used. Leaves by SystemExit when workers keep dying.
+    cannot be used, or the log at scale cannot. Leaves by SystemExit when workers keep dying.
     """
     check_address(settings)
     host = "127.0.0.1" if settings.collect_host == "localhost" else settings.collect_host
     port = _free_port(host, settings.collect_port)
+    _check_log(settings)
     handed = {"parent": os.getpid(), "settings": settings.model_dump(mode="json"), "files": files}
     os.environ[SETTINGS_VARIABLE] = json.dumps(handed)
     structlog.get_logger("isotherm.collect").info("collector starts", host=host, port=port, pid=os.getpid())
@@ -72,6 +76,12 @@ def run(settings: Settings, files: str | None = None) -> None:
         workers_kill_timeout=DRAIN_S,
     )
     server.serve()
+
+
+def _check_log(settings: Settings) -> None:
+    """Say what is wrong with a log at scale before workers start that would say it again and again."""
+    if urlsplit(settings.url("log")).scheme not in ("memory", "lmdb"):
+        open_log(settings, SystemClock()).close()
 
 
 def check_address(settings: Settings) -> None:
@@ -110,7 +120,9 @@ def build() -> Collector:
     _calm_the_interpreter()
     clock = SystemClock()
     files = pkgutil.resolve_name(handed["files"])() if handed["files"] else None
-    return create(settings, open_log(settings, clock), clock, files)
+    log = open_log(settings, clock)
+    ids = None if log.knows_ids else KnownIds(log, open_cache(settings, clock))
+    return create(settings, log, clock, files, ids)
 
 
 def _calm_the_interpreter() -> None:
