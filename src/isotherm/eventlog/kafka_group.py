@@ -1,6 +1,7 @@
 """Who reads which partitions: membership in a consumer group that gives out partitions and does nothing else."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import Condition, Event, Thread
 from time import monotonic
 from typing import Any, Final
@@ -13,7 +14,7 @@ SESSION_MS: Final = 10_000
 """A member that is not heard of for so long loses its partitions to others."""
 IDLE_S: Final = 300.0
 """A member that does not ask for its partitions for so long is stuck: it leaves, others take over."""
-FIRST_S: Final = 15.0
+FIRST_S: Final = 10.0
 """How long the first assignment may take."""
 _POLL_S: Final = 0.1
 
@@ -29,6 +30,7 @@ class Member:
         self._said = "no answer"
         self._asked = monotonic()
         self._stop = Event()
+        self._commits: dict[int, int] = {}
         self._client = make(Consumer, self._options())
         self._thread = Thread(target=self._run, name=f"isotherm-{consumer}-group", daemon=True)
         self._thread.start()
@@ -59,11 +61,8 @@ class Member:
 
     def commit(self, partition: int, offset: int) -> None:
         """Have the group remember the offset, soon. Only a member may do that while the group has members."""
-        try:
-            wanted = [TopicPartition(self._target.topic, partition, offset)]
-            self._client.commit(offsets=wanted, asynchronous=True)
-        except (KafkaException, RuntimeError) as error:
-            self._said = str(error)
+        with self._changed:
+            self._commits[partition] = offset
 
     def close(self) -> None:
         """Leave the group, so that others need not wait for the session's end."""
@@ -77,6 +76,7 @@ class Member:
                 [self._target.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
             )
             while not self._stop.is_set() and monotonic() - self._asked < IDLE_S:
+                self._commit_now()
                 message = client.poll(_POLL_S)
                 error = message.error() if message is not None else None
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
@@ -84,10 +84,21 @@ class Member:
         except KafkaException as error:
             self._said = str(error)
         finally:
+            self._commit_now()
             client.close()
             with self._changed:
                 self._partitions = None
                 self._changed.notify_all()
+
+    def _commit_now(self) -> None:
+        """Calls of one client go one at a time, so it is this thread that commits. Errors are left: the next landing
+        commits again, and nothing but the lag that is shown hangs on it."""
+        with self._changed:
+            commits, self._commits = self._commits, {}
+        if commits:
+            wanted = [TopicPartition(self._target.topic, p, offset) for p, offset in commits.items()]
+            with suppress(KafkaException):
+                self._client.commit(offsets=wanted, asynchronous=True)
 
     def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """Take them, and fetch nothing: reading is another client's."""
