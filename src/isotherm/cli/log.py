@@ -33,7 +33,9 @@ def command(settings: Stores | None = None, *, json: AsJson = False) -> int:
 
 def _say(status: LogStatus, lags: dict[str, int]) -> None:
     out = console()
-    out.print(f"[bold]{status.url}[/]  {size(status.bytes)} of at most {size(status.max_bytes)}")
+    # The brokers of a topic tell no sizes.
+    room = f"  {size(status.bytes)} of at most {size(status.max_bytes)}" if status.max_bytes else ""
+    out.print(f"[bold]{status.url}[/]{room}")
     rows: list[tuple[Any, ...]] = [
         (partition, status.tail.get(partition, 0), head, head - status.tail.get(partition, 0))
         for partition, head in sorted(status.head.items())

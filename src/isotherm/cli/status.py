@@ -98,9 +98,15 @@ def _by_level(counts: dict[str, int]) -> str:
 def _say_log(log: dict[str, Any], lander: dict[str, Any]) -> None:
     out = console()
     lag = lander.get("lag", sum(log.get("lag", {}).values()))
-    out.print(f"log      {size(log.get('bytes', 0))}, {lag:,} records wait to be landed")
-    if lander.get("oldest_unlanded_ms"):
-        out.print(f"         the oldest waits for {duration(lander['oldest_unlanded_ms'] / 1000)}")
+    room = f"{size(log['bytes'])}, " if log.get("bytes") else ""
+    out.print(f"log      {room}{lag:,} records wait to be landed")
+    waits, kept = lander.get("oldest_unlanded_ms"), lander.get("retention_ms")
+    if waits:
+        out.print(f"         the oldest waits for {duration(waits / 1000)}")
+    if waits and kept and waits > kept / 2:
+        out.print(
+            f"[red]log[/]      the topic deletes records after {duration(kept / 1000)}, landed or not: land them soon"
+        )
     if lander.get("last_error"):
         out.print(f"[red]lander[/]   {lander['last_error']} ({moment(lander.get('last_error_at'))})")
     for gap in lander.get("gaps", ()):
