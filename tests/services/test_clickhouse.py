@@ -173,8 +173,10 @@ def test_readers_are_told_503_while_the_server_is_gone_and_nothing_else_after(
             assert gone.headers["content-type"].startswith("application/problem+json")
             assert gone.headers["retry-after"] == "5"
             assert str(own_clickhouse.port) not in gone.text
+        assert client.get("/v1/healthz").status_code == 503
         own_clickhouse.start()
         assert client.get(path).json() == before.json()
+        assert client.get("/v1/healthz").status_code == 200
     database.dispose()
 
 
@@ -223,8 +225,9 @@ def test_an_insert_that_the_server_drops_may_be_sent_again_and_counts_once_by_it
 def test_a_server_that_hangs_is_an_error_in_bounded_time(own_clickhouse: ClickHouseFront) -> None:
     olap = quick(own_clickhouse, 1)
     assert olap.query("SELECT 1 AS a").num_rows == 1
+    olap.ping()
     own_clickhouse.cut()
-    for run in (lambda: olap.query("SELECT 1 AS a"), lambda: olap.command("SYSTEM FLUSH LOGS")):
+    for run in (olap.ping, lambda: olap.query("SELECT 1 AS a"), lambda: olap.command("SYSTEM FLUSH LOGS")):
         with pytest.raises(OlapGone, match="does not answer"):
             run()
     own_clickhouse.resume()

@@ -47,6 +47,10 @@ class Olap(Protocol):
         """Insert an Arrow table, columns matched by name. On return the rows are durable and visible."""
         ...
 
+    def ping(self) -> None:
+        """Return when the store answers at all; a server's silence is OlapGone within a few seconds."""
+        ...
+
     def close(self) -> None:
         """Wait for running queries and give everything back."""
         ...

@@ -76,6 +76,10 @@ class ChdbOlap:
         with self._client("write") as client, limits("write"):
             client.insert_arrow(table, rows)
 
+    def ping(self) -> None:
+        """A query: a crash inside chDB can hang instead of exit, and then this does not return."""
+        self.query("SELECT 1")
+
     def close(self) -> None:
         """Wait for running queries and give the folder back."""
         with self._guard:

@@ -4,10 +4,12 @@ A server can fail after it said 200: the whole answer is awaited there before an
 off is an error, and so is Arrow without its end mark. Only statements that read are sent again by themselves.
 """
 
+import logging
 import math
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ import pyarrow as pa
 from clickhouse_connect.driver import httputil
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError, ProgrammingError
 from clickhouse_connect.driver.httpclient import HttpClient
-from urllib3 import PoolManager
+from urllib3 import PoolManager, Timeout
 from urllib3 import exceptions as http
 
 from isotherm.config import Settings
@@ -27,6 +29,7 @@ from isotherm.store.olap_target import Target, read_layout, read_target
 
 CONNECTIONS: Final = 16
 CONNECT_SECONDS: Final = 5
+PING_SECONDS: Final = 3.0
 QUIET_SECONDS: Final[Mapping[Profile, float]] = {
     "read": READ_SECONDS + 15,
     "write": 300,
@@ -79,6 +82,11 @@ def server_settings(layout: Layout) -> dict[str, Any]:
         **(_ON_CLUSTER if layout.cluster else {}),
         **(_REPLICATED if layout.replicated else {}),
     }
+
+
+# Both would log whole addresses, with the values that a statement carries; our own errors say what happened.
+for _name in ("urllib3.connectionpool", "clickhouse_connect.driver"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 class ServerOlap:
@@ -162,6 +170,16 @@ class ServerOlap:
         with self._asked("write"):
             self._client("write").insert_arrow(table, rows, settings=self._alive("write"))
 
+    def ping(self) -> None:
+        """Ask for the server's /ping, which takes no login: quickly, since others ask us whether we are alive."""
+        timeout = Timeout(connect=PING_SECONDS, read=PING_SECONDS)
+        try:
+            answer = self._pool.request("GET", f"{self._target.address}/ping", timeout=timeout, retries=False)
+        except http.HTTPError as error:
+            raise self._gone(_why(error)) from None
+        if answer.status != HTTPStatus.OK:
+            raise self._gone(f"answers with HTTP status {answer.status}")
+
     def close(self) -> None:
         """Close idle connections; one that is in use is closed when its answer has come."""
         with self._guard:
@@ -177,10 +195,9 @@ class ServerOlap:
         except OperationalError as error:
             if error.code is not None or isinstance(error, OlapGone):
                 raise
-            raise OlapGone(
-                f"olap: {self._target.address} {_why(error)}; see whether the ClickHouse server runs and whether the "
-                "setting olap has its address"
-            ) from None
+            cause = error.__cause__
+            wire = isinstance(cause, http.HTTPError)
+            raise self._gone(_why(cause) if wire else f"does not answer as ClickHouse does ({error})") from None
 
     def _alive(self, profile: Profile) -> dict[str, Any]:
         """The whole answer before the first byte of it, and a sign of life long before the client gives up."""
@@ -224,6 +241,12 @@ class ServerOlap:
         client.database = self._target.database
         return client
 
+    def _gone(self, why: str) -> OlapGone:
+        return OlapGone(
+            f"olap: {self._target.address} {why}; see whether the ClickHouse server runs and whether the setting olap "
+            "has its address"
+        )
+
     def _broken(self, raw: bytes) -> OlapGone:
         """The error for an answer that has no proper end; the server may have written into it why."""
         start = max(raw.rfind(b"Code: "), raw.rfind(b"__exception__"))
@@ -231,11 +254,9 @@ class ServerOlap:
         return OlapGone(f"olap: the answer of {self._target.address} is not whole ({said}); ask again")
 
 
-def _why(error: OperationalError) -> str:
+def _why(error: http.HTTPError) -> str:
     """What happened on the wire, in words; never the request itself, which is long and has values in it."""
-    cause = error.__cause__
-    if isinstance(cause, http.MaxRetryError) and cause.reason is not None:
-        cause = cause.reason
+    cause = error.reason if isinstance(error, http.MaxRetryError) and error.reason is not None else error
     match cause:
         case http.ConnectTimeoutError() | http.NameResolutionError() | http.NewConnectionError():
             return f"cannot be reached ({str(cause).rpartition(': ')[2]})"
@@ -243,7 +264,5 @@ def _why(error: OperationalError) -> str:
             return "takes connections but does not answer"
         case http.SSLError():
             return f"has no TLS that can be trusted ({cause})"
-        case http.HTTPError():
-            return "broke the connection off"
         case _:
-            return f"does not answer as ClickHouse does ({error})"
+            return "broke the connection off"

@@ -128,6 +128,9 @@ class Broken:
     def query(self, *_: Any, **__: Any) -> Any:
         raise self.error
 
+    def ping(self) -> None:
+        raise self.error
+
 
 @pytest.mark.parametrize(
     ("error", "status", "shown"),

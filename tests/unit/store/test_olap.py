@@ -57,6 +57,7 @@ class Recorder:
     def insert(self, table: str, rows: Any) -> None:
         raise AssertionError("nothing inserts here")
 
+    def ping(self) -> None: ...
     def close(self) -> None: ...
 
 

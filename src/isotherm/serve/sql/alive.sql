@@ -1,2 +1,0 @@
--- Whether the tile store answers.
-SELECT 1
