@@ -191,7 +191,9 @@ class Settings(BaseSettings):
         "suits engines that read from S3.",
     )
     compact_memory_bytes: int = Field(
-        GIB, ge=64 * MIB, description="Memory that merging may take, however large the files become."
+        GIB,
+        ge=64 * MIB,
+        description="Memory that merging may take, besides about 200 MB, however large the files become.",
     )
     retile_min_seconds: float = Field(
         2.0,

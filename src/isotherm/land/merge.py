@@ -24,7 +24,7 @@ from isotherm.land.write import read_pieces, read_table, unequal, write_pieces
 
 FAN_IN: Final = 64
 """At most so many files are merged as streams; more are first merged in memory, in groups that fit there."""
-ROW_BYTES: Final = 1_280
+ROW_BYTES: Final = 1_536
 """Memory that merging takes for a row, all copies counted, as measured."""
 _UNPACKED: Final = 8
 """Rows with long texts take more: about this many times their bytes in the file."""
