@@ -27,6 +27,8 @@ from isotherm.rollup.engines.spark.submit import JOB, Submission
 START_S: Final = 300.0
 """A driver that has not connected by then is not coming; fetching jars may be part of it."""
 SILENCE_S: Final = 60.0
+PATIENCE_S: Final = 120.0
+"""A job that no executor takes for this long is given up."""
 JOB_S: Final = 3600.0
 """As long as the tile store's own engine has."""
 SEND_S: Final = 30.0
@@ -159,7 +161,9 @@ class StandingDriver:
                 listener.bind(address)
                 listener.listen(1)
                 listener.settimeout(0.2)
-                self._process = _Process(self._submission, folder, str(JOB), ["--socket", address])
+                self._process = _Process(
+                    self._submission, folder, str(JOB), ["--socket", address, "--patience", str(PATIENCE_S)]
+                )
                 self._socket = self._accept(self._process, listener)
             self._unread = b""
             self._next(START_S)

@@ -163,9 +163,10 @@ class Watch:
 
     def _look(self, executors: int) -> None:
         now = time.monotonic()
-        if executors > 0 or self._alone_since is None:
+        waits = executors == 0 and self._context.statusTracker().getActiveJobsIds()
+        if not waits or self._alone_since is None:
             self._alone_since = now
-        elif now - self._alone_since > self._patience_s and not self.gave_up:
+        elif now - self._alone_since > self._patience_s:
             self.gave_up = (
                 f"no executor of {self._context.master} took the job within {self._patience_s:.0f} s: check that its "
                 "workers are alive and have the cores and the memory that spark_options ask for"
