@@ -8,7 +8,7 @@ import pytest
 from isotherm.config import Settings
 from isotherm.store.olap import Olap, open_olap
 
-pytest_plugins = ["services.fixtures", "services.scheduling"]
+pytest_plugins = ["groups", "services.fixtures", "services.scheduling"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
