@@ -11,12 +11,13 @@ from services.programs import Missing
 from services.tools import folder
 
 ORDER = list(TOOLS)
+HEAVY = {"spark_cluster": "spark", "own_spark": "spark", "flink_cluster": "flink", "own_flink": "flink"}
 _current: list[pytest.Item] = []
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that use a server share a worker, so that it starts once; before xdist reads the groups.
+    """Tests that use a server share a worker, so that it starts once; those of Spark and of Flink are groups apart.
 
     Those that need the least come first: tools may still be fetched while they run.
     """
@@ -24,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if servers(item):
             item.add_marker(pytest.mark.services)
             if item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group("services"))
+                item.add_marker(pytest.mark.xdist_group(group(item)))
     # Only among themselves: the others stay where they are.
     places = [index for index, item in enumerate(items) if servers(item)]
     ordered = sorted((items[index] for index in places), key=lambda item: max(map(ORDER.index, servers(item))))
@@ -61,6 +62,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"skipped, where no test of the servers may be: {report.longrepr}"
     return report
+
+
+def group(item: pytest.Item) -> str:
+    """Minutes of Spark and Flink can run beside the others: a second Kafka costs 5 s."""
+    used = servers(item)
+    return next((HEAVY[name] for name in used if name in HEAVY and used != ORDER), "services")
 
 
 def servers(item: pytest.Item) -> list[str]:

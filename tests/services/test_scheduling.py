@@ -27,6 +27,8 @@ def test_marked(request): request.getfixturevalue("redis_server")
 @pytest.mark.parametrize("n", range(12))
 @pytest.mark.xdist_group("browser")
 def test_browser(n): pass
+def test_spark(spark_cluster): pass
+def test_spark_and_kafka(kafka, own_spark): pass
 def test_without(): pass
 """
 UNANNOUNCED = """
@@ -59,23 +61,33 @@ def test_users_of_servers_share_a_worker(tmp_path: Path) -> None:
     browser = {f"browser[{n}]" for n in range(12)}
     assert [users <= names for names in workers.values()].count(True) == 1, said
     assert [browser <= names for names in workers.values()].count(True) == 1, said
+    assert [{"spark", "spark_and_kafka"} <= names for names in workers.values()].count(True) == 1, said
     assert not any(users | browser <= names for names in workers.values()), "two groups, two workers"
     assert "redis-server is missing: apt-get install redis-server" in said
-    assert "14 passed, 6 skipped" in said
+    assert "14 passed, 8 skipped" in said
 
 
 def test_what_is_fetched_longest_runs_last(tmp_path: Path) -> None:
     said = run(tmp_path, USERS, "--collect-only", "-q")
     names = re.findall(r"::test_(\S+)", said)
     users = [name for name in names if not name.startswith(("browser", "without", "parameter[nothing]"))]
-    assert users == ["direct", "by_a_fixture", "parameter[redis_server]", "announced", "kafka", "marked"]
+    assert users == [
+        "direct",
+        "by_a_fixture",
+        "parameter[redis_server]",
+        "announced",
+        "kafka",
+        "spark",
+        "spark_and_kafka",
+        "marked",
+    ]
     assert names[-1] == "without", "those without servers stay where they are"
 
 
 def test_nothing_is_skipped_where_ci_says_so(tmp_path: Path) -> None:
     said = run(tmp_path, USERS, ISOTHERM_TEST_NO_SKIPS="1")
     assert "skipped, where no test of the servers may be" in said
-    assert "3 failed, 14 passed, 3 errors" in said
+    assert "3 failed, 14 passed, 5 errors" in said
 
 
 def test_a_server_must_be_announced(tmp_path: Path) -> None:
