@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     olap: str = Field(
         "",
         description="Tile store. Default: chdb://DATA/olap. At scale: clickhouse://user@host:port/database, or "
-        "clickhouses:// for TLS.",
+        "clickhouses:// for TLS; ?ca_cert=FILE trusts these certificates.",
     )
     db: str = Field(
         "",
@@ -103,7 +103,8 @@ class Settings(BaseSettings):
     cache: str = Field(
         "",
         description="What may be lost: known batch ids, live windows, cached answers. Default: memory://. At scale: "
-        "redis://host:port/0, or rediss:// for TLS; ?protocol=2 for servers that do not speak RESP3.",
+        "redis://host:port/0, or rediss:// for TLS; ?protocol=2 for servers that do not speak RESP3, ?name=NAME where "
+        "deployments share a database.",
     )
     engine: str = Field(
         "clickhouse",
