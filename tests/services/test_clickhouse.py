@@ -336,6 +336,8 @@ def test_tables_of_a_cluster_give_the_same_maps(front: ClickHouseFront, opened: 
     world.land(events(world, 4, 100))
     world.run_all()
     world.check()
+    viewed = olap.query("SELECT client_id, sum(count) AS n FROM heatmap_hourly GROUP BY client_id ORDER BY client_id")
+    assert viewed.to_pylist() == [{"client_id": "other", "n": 500}, {"client_id": "shop", "n": 20_100}]
     set_backstop(olap, world.settings)
     expire(world.database, olap, NOW + 400 * 24 * HOUR_MS, world.settings)
     assert world.maps(Level.HOUR) == {}
