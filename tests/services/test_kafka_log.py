@@ -1,0 +1,415 @@
+"""Landing from Kafka, with several partitions and several landers, through kills, pauses and second copies."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
+from landing import event, record
+
+from isotherm.clock import DAY_MS, HOUR_MS, ManualClock, SystemClock
+from isotherm.config import Settings
+from isotherm.errors import Backpressure, ConfigError
+from isotherm.eventlog.port import Record, Stored, open_log
+from isotherm.events import FLAG_IMPORT
+from isotherm.land.lander import Lander
+from isotherm.land.upkeep import Upkeep
+from services.kafka import Kafka
+from services.kafka_world import KafkaWorld, rows_of
+
+pytestmark = pytest.mark.services
+
+Make = Callable[..., KafkaWorld]
+
+
+@pytest.fixture
+def make(kafka: Kafka, tmp_path: Path) -> Iterator[Make]:
+    made: list[KafkaWorld] = []
+
+    def new(**settings: Any) -> KafkaWorld:
+        made.append(KafkaWorld(kafka.bootstrap, tmp_path / f"data{len(made)}", **settings))
+        return made[-1]
+
+    yield new
+    for world in made:
+        world.close()
+
+
+@pytest.fixture
+def world(make: Make) -> KafkaWorld:
+    return make()
+
+
+def names(count: int, prefix: str = "b") -> list[str]:
+    return [f"{prefix}{n}" for n in range(count)]
+
+
+class Running:
+    """A lander in a thread, with its own clients, that steps until told to end."""
+
+    def __init__(self, world: KafkaWorld) -> None:
+        self.log = world.open()
+        self.lander = world.lander(self.log)
+        self.errors: list[BaseException] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self.lander.step(force=True)
+                time.sleep(0.01)
+        except BaseException as error:  # noqa: BLE001 - shown by the test's thread
+            self.errors.append(error)
+
+    def end(self) -> None:
+        self._stop.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        self.log.close()
+        assert self.errors == []
+
+
+def test_records_of_all_partitions_are_followed_in_order(world: KafkaWorld) -> None:
+    world.append(names(300))
+    heads = world.log.heads(world.log.partitions())
+    assert sum(heads.values()) == 300
+    assert min(heads.values()) > 0
+    at = dict.fromkeys(heads, 0)
+    found: list[Stored] = []
+    while part := world.log.read_some("reader", at, max_records=7):
+        for stored in part:
+            assert stored.offset == at[stored.partition]
+            at[stored.partition] += 1
+        found += part
+    assert at == heads
+    assert sorted(found) == sorted(s for p in heads for s in world.log.read(p, 0))
+
+
+def test_going_back_and_forth_leaves_nothing_out(world: KafkaWorld) -> None:
+    """What was fetched for an earlier position is never taken for what stands at the new one."""
+    world.append(names(200))
+    heads = world.log.heads(world.log.partitions())
+    for turn in range(30):
+        at = {p: (turn * 7 + p) % head for p, head in heads.items() if (turn + p) % 3}
+        for stored in world.log.read_some("jumper", at, max_records=5):
+            assert stored.offset == at[stored.partition]
+            at[stored.partition] += 1
+
+
+def test_two_landers_land_every_row_once(world: KafkaWorld) -> None:
+    first, second = Running(world), Running(world)
+    batches = names(600)
+    for start in range(0, 600, 20):
+        world.append(batches[start : start + 20])
+    world.wait_for(1800)
+    shares = [set(running.log.assigned("land")) for running in (first, second)]
+    first.end()
+    second.end()
+    assert shares[0] | shares[1] == {0, 1, 2, 3}
+    assert not shares[0] & shares[1]
+    assert world.landed() == rows_of(batches)
+    assert world.sums() == {"received": 1800, "accepted": 1800, "landed": 1800}
+
+
+def test_two_landers_without_a_group_are_right_too(world: KafkaWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = [world.open() for _ in range(2)]
+    batches = names(200)
+    errors: list[BaseException] = []
+
+    def land(lander: Lander) -> None:
+        try:
+            for _ in range(20):
+                lander.drain()
+        except BaseException as error:  # noqa: BLE001 - shown by the test's thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=land, args=(world.lander(log),)) for log in logs]
+    for thread in threads:
+        thread.start()
+    for start in range(0, 200, 10):
+        world.append(batches[start : start + 10])
+    for thread in threads:
+        thread.join()
+    world.lander().drain()
+    assert errors == []
+    assert world.landed() == rows_of(batches)
+    assert world.sums() == {"received": 600, "accepted": 600, "landed": 600}
+
+
+def test_landers_come_and_go_while_records_arrive(world: KafkaWorld) -> None:
+    running = [Running(world)]
+    batches = names(300)
+    for turn in range(30):
+        world.append(batches[turn * 10 : turn * 10 + 10])
+        if turn in (5, 12):
+            running.append(Running(world))
+        if turn in (18, 24):
+            running.pop(0).end()
+        time.sleep(0.1)
+    world.wait_for(900)
+    for one in running:
+        one.end()
+    assert world.landed() == rows_of(batches)
+    assert world.sums() == {"received": 900, "accepted": 900, "landed": 900}
+
+
+@pytest.mark.parametrize("step", ["dead", "pending", "written", "landed", "committed"])
+def test_a_lander_killed_at_a_step_loses_and_doubles_nothing(world: KafkaWorld, step: str) -> None:
+    batches = names(20)
+    world.append(batches)
+    world.log.append([world.record("b0"), Record("k", b"nonsense", world.now)])
+    with world.process(at=step) as child:
+        assert child.wait(60) == -signal.SIGKILL
+    world.lander().drain()
+    assert world.landed() == rows_of(batches)
+    assert world.sums() == {
+        "received": 64, "accepted": 64, "landed": 60, "landing_duplicate": 3, "dead": 1,
+    }  # fmt: skip
+
+
+def test_a_lander_that_stood_still_lists_nothing_twice(world: KafkaWorld) -> None:
+    batches = names(40)
+    world.append(batches)
+    with world.process(at="written", signal="SIGSTOP") as zombie:
+        assert zombie.stdout is not None
+        while zombie.stdout.readline() != "written\n":
+            pass
+        os.waitpid(zombie.pid, os.WUNTRACED)
+        world.lander().drain()
+        assert world.landed() == rows_of(batches)
+        os.kill(zombie.pid, signal.SIGCONT)
+        world.append(names(5, "later"))
+        world.wait_for(135)
+    assert world.landed() == rows_of([*batches, *names(5, "later")])
+    assert world.sums() == {"received": 135, "accepted": 135, "landed": 135}
+
+
+def test_a_batch_that_is_there_twice_lands_once(world: KafkaWorld) -> None:
+    twice = [world.record(name) for name in names(3)]
+    world.log.append(twice)
+    lander = world.lander()
+    assert lander.drain() == 9
+    world.log.append([*twice, world.record("new"), world.record("new")])
+    assert lander.drain() == 3
+    assert world.landed() == rows_of([*names(3), "new"])
+    assert world.sums() == {"received": 24, "accepted": 24, "landed": 12, "landing_duplicate": 12}
+
+
+def test_of_a_split_batch_each_position_lands_once(world: KafkaWorld) -> None:
+    def piece(positions: list[int] | None, count: int, screen: str) -> Record:
+        return world.record("split", count, screen=screen, positions=positions)
+
+    lander = world.lander()
+    world.log.append([piece([0, 1, 4], 3, "x"), piece([2, 3], 2, "y"), piece([0, 1, 4], 3, "z")])
+    assert lander.drain() == 5
+    # The sender came again, and its clock moved the border between the pieces.
+    world.log.append([piece([0, 1], 2, "x"), piece([2, 3, 4, 5], 4, "y")])
+    assert lander.drain() == 1
+    world.log.append([piece(None, 7, "x"), piece([3, 6], 2, "y")])
+    assert lander.drain() == 1
+    world.log.append([piece([0, 9], 2, "x")])
+    assert lander.drain() == 0
+    assert world.landed() == [("shop", "split", n) for n in range(7)]
+    assert world.sums() == {"received": 25, "accepted": 25, "landed": 7, "landing_duplicate": 18}
+
+
+def test_copies_in_two_partitions_that_land_at_once_land_once(world: KafkaWorld) -> None:
+    """Both landers looked before either landed; the second finds out in its transaction and begins again."""
+    world.log.append([world.record("same", screen=f"s{n}") for n in range(12)])
+    other = world.lander(world.open())
+    met: list[str] = []
+
+    def meanwhile(step: str) -> None:
+        if step == "written" and not met:
+            met.append(step)
+            other.drain()
+
+    world.lander(checkpoint=meanwhile).drain()
+    assert met
+    assert world.landed() == rows_of(["same"])
+    assert world.sums() == {"received": 36, "accepted": 36, "landed": 3, "landing_duplicate": 33}
+
+
+def test_imports_in_two_partitions_that_land_at_once_land_once(world: KafkaWorld) -> None:
+    """Ids of imports may be forgotten by now; then rows are compared with the lake, also with what lands just now."""
+
+    def imported(screen: str) -> Record:
+        return record(
+            "shop", "import", [event(world.now)], screen_id=screen, received_at=world.now, flags=[FLAG_IMPORT]
+        )
+
+    world.log.append([imported(f"s{n}") for n in range(8)])
+    other = world.lander(world.open())
+    met: list[str] = []
+
+    def meanwhile(step: str) -> None:
+        if step == "written" and not met:
+            met.append(step)
+            other.drain()
+            forget(world)
+
+    world.lander(checkpoint=meanwhile).drain()
+    assert met
+    assert world.landed() == rows_of(["import"], 1)
+
+
+def forget(world: KafkaWorld, later_ms: int = 3 * DAY_MS) -> int:
+    """Upkeep as it will be later."""
+    clock = ManualClock(world.now + later_ms)
+    return Upkeep(world.settings, world.log, world.lake, world.manifest, clock, lambda _: None).forget_ids(
+        clock.now_ms()
+    )
+
+
+def test_ids_are_known_for_a_day_and_as_long_as_copies_may_wait(world: KafkaWorld) -> None:
+    lander = world.lander()
+    world.append(names(50))
+    lander.drain()
+    assert forget(world, DAY_MS) == 0
+    # The landers stood still for days; a copy waits. Its partition has landed the first one, so the id stays.
+    world.log.append([world.record("b7")])
+    assert forget(world) == 0
+    assert lander.drain() == 0
+    assert forget(world, DAY_MS + HOUR_MS + 1) == 50
+    assert world.landed() == rows_of(names(50))
+
+
+def test_a_raised_number_of_partitions_is_landed(world: KafkaWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isotherm.eventlog.kafka_topic._REFRESH_S", 0.1)
+    running = Running(world)
+    world.append(names(50))
+    world.wait_for(150)
+    target = world.settings.log.removeprefix("kafka://").split("?topic=")
+    admin = AdminClient({"bootstrap.servers": target[0]})
+    admin.create_partitions([NewPartitions(target[1], 6)])[target[1]].result(10)
+    fresh = KafkaWorld(target[0], world.settings.data, topic=target[1])
+    try:
+        until_heads = time.monotonic() + 30
+        while len(fresh.log.partitions()) < 6:
+            assert time.monotonic() < until_heads
+            time.sleep(0.2)
+        fresh.append(names(200, "more"))
+        assert min(fresh.log.heads(range(6)).values()) > 0
+        world.wait_for(750)
+    finally:
+        fresh.close()
+    running.end()
+    assert world.landed() == rows_of([*names(50), *names(200, "more")])
+
+
+def test_a_gap_that_retention_left_is_noted_and_landing_goes_on(world: KafkaWorld) -> None:
+    world.append(names(80))
+    log: Any = world.log
+    log.delete_below({0: 3, 2: 5})
+    lander = world.lander()
+    rows = lander.drain()
+    gaps = {(gap.partition, gap.first, gap.last) for gap in lander.status().gaps}
+    assert gaps == {(0, 0, 2), (2, 0, 4)}
+    assert rows == (80 - 8) * 3
+    assert lander.status().lag == 0
+
+
+def test_status_tells_of_all_partitions(world: KafkaWorld) -> None:
+    world.append(names(40))
+    first, second = world.lander(), world.lander(world.open())
+    first.step()
+    status = first.status()
+    assert (status.lag, len(status.partitions), status.assigned) == (40, 4, [0, 1, 2, 3])
+    assert status.oldest_unlanded_ms > 0
+    assert status.retention_ms == world.settings.log_retention_days * DAY_MS
+    arrived = first.unlanded("shop")
+    assert arrived is not None
+    assert sum(one.arrived.events for one in arrived if one.arrived) == 120
+    # Another lander, whose share is not known here.
+    assert second.unlanded("shop") is None
+    assert second.status().oldest_unlanded_ms > 0
+    first.drain()
+    assert (first.status().lag, first.status().oldest_unlanded_ms) == (0, 0)
+    assert world.log.status().lag("land") <= 40
+
+
+WRONG = [
+    ({"max.message.bytes": 1_000_000}, "max.message.bytes is 1000000"),
+    ({"retention.ms": 60_000}, "retention.ms is 60000"),
+    ({"cleanup.policy": "compact"}, "cleanup.policy is compact"),
+    ({"message.timestamp.type": "LogAppendTime"}, "CreateTime"),
+]
+
+
+@pytest.mark.parametrize(("config", "said"), WRONG, ids=[said for _, said in WRONG])
+def test_a_topic_with_wrong_settings_is_refused(kafka: Kafka, config: dict[str, Any], said: str) -> None:
+    fit = {"max.message.bytes": 4 << 20, "retention.ms": 30 * DAY_MS}
+    name = f"wrong-{time.time_ns()}"
+    kafka.create_topic(name, 1, **{key.replace(".", "_"): value for key, value in (fit | config).items()})
+    with pytest.raises(ConfigError, match=said):
+        open_log(Settings(log=f"kafka://{kafka.bootstrap}?topic={name}"), SystemClock())
+
+
+def test_more_copies_than_brokers_are_refused(kafka: Kafka) -> None:
+    with pytest.raises(ConfigError, match="kafka_replication"):
+        open_log(Settings(log=f"kafka://{kafka.bootstrap}?topic=copies-{time.time_ns()}"), SystemClock())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"log": "kafka://"}, "kafka://host:port"),
+        ({"log": "kafka://h:1/path"}, "kafka://host:port"),
+        ({"log": "kafka://h:1?group=x"}, "kafka://host:port"),
+        ({"log": "kafka://me:secret@h:1"}, "sasl.username"),
+        ({"log": "kafka://h:1", "kafka_options": {"acks": "1"}}, "acks cannot be set"),
+        ({"log": "kafka://h:1", "kafka_options": {"no.such.option": "1"}}, "no.such.option"),
+    ],
+)
+def test_wrong_kafka_settings_say_what_to_write(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as refused:
+        open_log(Settings(**changes), SystemClock())
+    assert "secret" not in str(refused.value)
+
+
+def test_a_topic_that_is_made_again_is_not_taken_for_the_old_one(world: KafkaWorld) -> None:
+    name = world.settings.log.partition("topic=")[2]
+    old = world.log.identity
+    servers = world.settings.log.removeprefix("kafka://").partition("?")[0]
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.delete_topics([name])[name].result(10)
+    again = world.open()
+    assert again.identity != old
+
+
+def test_brokers_that_cannot_be_reached_are_backpressure(tmp_path: Path) -> None:
+    log = open_log(Settings(log="kafka://127.0.0.1:9"), SystemClock())
+    try:
+        for call in (log.healthy, log.partitions, lambda: log.append([Record("k", b"{}", 1)]), lambda: log.identity):
+            with pytest.raises(Backpressure, match=r"127\.0\.0\.1:9"):
+                call()
+    finally:
+        log.close()
+
+
+def test_passwords_and_tls_go_through_the_options(kafka: Kafka, make: Make) -> None:
+    if not isinstance(kafka, Kafka):
+        pytest.skip("needs listeners of our own")
+    login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": kafka.sasl_user}
+    tls = {"security.protocol": "SSL", "ssl.ca.location": str(kafka.ca_file)}
+    ways = (
+        (kafka.sasl_bootstrap, login | {"sasl.password": kafka.sasl_password}),
+        (kafka.tls_bootstrap, tls),
+    )
+    for servers, options in ways:
+        topic = f"secure-{time.time_ns()}"
+        world = make(log=f"kafka://{servers}?topic={topic}", kafka_options=options)
+        world.append(names(5))
+        assert world.lander().drain() == 15
+        assert sorted(world.log.assigned("land")) == [0, 1, 2, 3]
+    refused = make(log=f"kafka://{kafka.sasl_bootstrap}", kafka_options=login | {"sasl.password": "not this one"})
+    with pytest.raises(Backpressure) as error:
+        refused.log.healthy()
+    assert "not this one" not in str(error.value)
