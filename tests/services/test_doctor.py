@@ -12,6 +12,14 @@ import psycopg
 import pytest
 import redis as redis_client
 import structlog
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from isotherm.cli import run
 from isotherm.cli.doctor import services
@@ -273,6 +281,34 @@ def test_doctor_says_when_kafka_refuses_the_password(own_kafka: Kafka, tmp_path:
     found = examine(tmp_path, **settings, kafka_options=wrong)
     unwell(found, "log", "uthentication")
     assert "hidden-in-every-finding" not in said(found)
+
+
+def test_doctor_names_rights_on_kafka_that_are_missing(tmp_path: Path) -> None:
+    authoriser = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+    with Kafka(authorizer_class_name=authoriser, super_users="User:ANONYMOUS") as server:
+        options = {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanisms": "PLAIN",
+            "sasl.username": server.sasl_user,
+            "sasl.password": server.sasl_password,
+        }
+        settings = {"log": f"kafka://{server.sasl_bootstrap}?topic=closed", "kafka_replication": 1}
+        server.create_topic("closed", 1)
+        # What a user may not describe, is not there for it; so it would want to make it.
+        unwell(examine(tmp_path, **settings, kafka_options=options), "log", "could not be made")
+        principal = f"User:{server.sasl_user}"
+        allow(server, principal, "closed", AclOperation.DESCRIBE)
+        allow(server, principal, "closed", AclOperation.DESCRIBE_CONFIGS)
+        unwell(examine(tmp_path, **settings, kafka_options=options), "log", "may not READ, WRITE on topic closed")
+
+
+def allow(server: Kafka, principal: str, topic: str, operation: AclOperation) -> None:
+    binding = AclBinding(
+        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, principal, "*", operation, AclPermissionType.ALLOW
+    )
+    admin = AdminClient(server.client_settings())
+    [done] = admin.create_acls([binding]).values()
+    done.result(10)
 
 
 # --- what needs no server

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from isotherm.cli import pulse
+from isotherm.cli.doctor.machine import examine_machine
 from isotherm.cli.processes import free_port
 from isotherm.cli.roles import run_role
 from isotherm.config import Settings
@@ -74,3 +75,10 @@ def test_a_role_runs_with_its_pulse(tmp_path: Path) -> None:
 
     assert run_role(settings, LOGGER, run) == 0
     assert seen == [200]
+
+
+def test_the_doctor_knows_a_port_that_a_role_of_ours_holds(tmp_path: Path) -> None:
+    with watching(tmp_path) as (url, _):
+        port = int(url.rpartition(":")[2])
+        found = list(examine_machine(Settings(data=tmp_path / "data", port=port, collect_port=0)))
+    assert [(f.grade, f.advice) for f in found if f.check == "port"] == [("ok", "")]

@@ -7,6 +7,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
     AdminClient,
     ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
+    NewTopic,  # pyright: ignore[reportPrivateImportUsage]
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
@@ -14,13 +15,16 @@ from isotherm.cli.doctor.findings import Finding
 from isotherm.config import Settings
 from isotherm.errors import Backpressure
 from isotherm.eventlog.kafka_client import Target, ask, make, reason, target_of
-from isotherm.eventlog.kafka_topic import differences
+from isotherm.eventlog.kafka_topic import differences, wanted_config
 
 PATIENCE_S: Final = 6.0
 
 
 def check(settings: Settings) -> Iterator[Finding]:
-    """Ask only: nothing is made, written or joined. Raises ConfigError for a wrong setting."""
+    """Ask only: nothing is made, written or joined; a topic that is missing is asked for as a trial.
+
+    Raises ConfigError for a wrong setting.
+    """
     target = target_of(settings.url("log"), settings)
     heard: list[str] = []
 
@@ -29,8 +33,12 @@ def check(settings: Settings) -> Iterator[Finding]:
 
     options = target.client() | {"error_cb": hear}
     admin = make(AdminClient, options)
+
+    def cluster(seconds: float) -> Any:
+        return admin.describe_cluster(request_timeout=seconds).result(seconds)
+
     try:
-        described = ask(target, "be asked", lambda s: _cluster(admin, s), PATIENCE_S)
+        described = ask(target, "be asked", cluster, PATIENCE_S)
     except Backpressure as error:
         admin.poll(0)
         # What librdkafka met on its way says more than that it found no broker in time.
@@ -44,15 +52,11 @@ def check(settings: Settings) -> Iterator[Finding]:
 _ADVICE: Final = "see whether the brokers run and advertise an address that this machine reaches, and kafka_options"
 
 
-def _cluster(admin: AdminClient, seconds: float) -> Any:
-    return admin.describe_cluster(include_authorized_operations=True, request_timeout=seconds).result(seconds)
-
-
 def _topic(admin: AdminClient, target: Target, settings: Settings, cluster: Any) -> Iterator[Finding]:
     name = target.topic
     names = ask(target, "list topics", lambda s: set(admin.list_topics(timeout=s).topics))
     if name not in names:
-        yield from _missing(target, settings, cluster)
+        yield from _missing(admin, target, settings, cluster)
         return
 
     def describe(seconds: float) -> Any:
@@ -62,12 +66,12 @@ def _topic(admin: AdminClient, target: Target, settings: Settings, cluster: Any)
         return asked[name].result(seconds)
 
     described = ask(target, f"describe topic {name}", describe)
-    yield from _rights(described, name, "topic", {"READ", "WRITE", "DESCRIBE"})
+    yield from _rights(described, name)
     yield from _copies(described, len(cluster.nodes), name)
     yield from _settings(admin, target, settings)
 
 
-def _missing(target: Target, settings: Settings, cluster: Any) -> Iterator[Finding]:
+def _missing(admin: AdminClient, target: Target, settings: Settings, cluster: Any) -> Iterator[Finding]:
     brokers, copies = len(cluster.nodes), settings.kafka_replication
     if copies > brokers:
         yield Finding(
@@ -75,24 +79,29 @@ def _missing(target: Target, settings: Settings, cluster: Any) -> Iterator[Findi
             f"set kafka_replication to {brokers} at most",
         )  # fmt: skip
         return
-    found = list(_rights(cluster, target.topic, "cluster", {"CREATE"}))
-    yield from found
-    if not found:
-        text = (
-            f"topic {target.topic} is made at the first start: {settings.kafka_partitions} partitions, {copies} copies"
-        )
-        yield Finding("log", "ok", text)
-
-
-def _rights(described: Any, topic: str, what: str, needed: set[str]) -> Iterator[Finding]:
-    """A cluster without an authoriser says nothing, or that all is allowed."""
-    allowed = {operation.name for operation in described.authorized_operations or ()}
-    if lacking := sorted(needed - allowed - ({"CREATE"} if not allowed else set())):
-        if not allowed:
-            return
+    new = NewTopic(target.topic, settings.kafka_partitions, copies, config=wanted_config(settings))
+    try:
+        admin.create_topics([new], validate_only=True, request_timeout=PATIENCE_S)[target.topic].result(PATIENCE_S)
+    except KafkaException as error:
         yield Finding(
-            "log", "error", f"this user may not {', '.join(lacking)} on the {what}",
-            f"kafka-acls.sh --add --allow-principal User:NAME --operation {lacking[0].title()} --topic {topic}",
+            "log", "error", f"topic {target.topic} is not there for this user, and could not be made ({reason(error)})",
+            "allow Create, Describe, DescribeConfigs, Read and Write on the topic; or make it, and allow the rest",
+        )  # fmt: skip
+        return
+    shape = f"{settings.kafka_partitions} partitions, {copies} copies"
+    yield Finding("log", "ok", f"topic {target.topic} is made at the first start: {shape}")
+
+
+def _rights(described: Any, topic: str) -> Iterator[Finding]:
+    """Brokers that ask nobody for rights say that all is allowed."""
+    if described.authorized_operations is None:
+        return
+    lacking = sorted({"READ", "WRITE", "DESCRIBE"} - {operation.name for operation in described.authorized_operations})
+    if lacking:
+        operations = " ".join(f"--operation {name.title()}" for name in lacking)
+        yield Finding(
+            "log", "error", f"this user may not {', '.join(lacking)} on topic {topic}",
+            f"kafka-acls.sh --add --allow-principal User:NAME {operations} --topic {topic}",
         )  # fmt: skip
 
 
