@@ -12,18 +12,19 @@ from typing import Final
 import structlog
 from sqlalchemy.engine import Engine as Database
 
-from isotherm.clock import HOUR_MS, MINUTE_MS, Clock
+from isotherm.clock import HOUR_MS, Clock
 from isotherm.config import Settings
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog
 from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS
-from isotherm.rollup.windows.decode import Groups, Ints, group, received_at
+from isotherm.rollup.windows.begin import find_begin
+from isotherm.rollup.windows.decode import Groups, Ints, group
 from isotherm.rollup.windows.known import Known, KnownIds, KnownPositions, NothingKnown
 from isotherm.rollup.windows.leader import Still, as_leader
 from isotherm.rollup.windows.minutes import Minutes, merge
 from isotherm.rollup.windows.port import State, StreamStatus, is_shared
 from isotherm.rollup.windows.publish import Publisher
-from isotherm.rollup.windows.rule import BACK_MS, IDS_MS, exact_from
+from isotherm.rollup.windows.rule import IDS_MS
 from isotherm.store.cache import Cache
 
 CONSUMER: Final = "stream"
@@ -35,10 +36,6 @@ _LOOK_S: Final = 5.0
 _UPKEEP_S: Final = 60.0
 _RETRY_S: Final = 1.0
 _BACKOFF_S: Final = (0.5, 30.0)
-_NEAR_MS: Final = 30 * MINUTE_MS
-"""A start that lies this much too early is found with half the questions."""
-_DISORDER_MS: Final = MINUTE_MS
-"""Records of several collectors are in order of receipt up to this."""
 
 _log = structlog.get_logger("isotherm.stream")
 
@@ -89,18 +86,10 @@ class Builtin:
         self._minutes = Minutes()
         self._known = self._new_known()
         self._touched = {}
-        self._positions = {}
         self._state, self._lag = "rebuilding", None
-        now = self._clock.now_ms()
-        tails = self._event_log.status().tail
-        partitions = list(self._event_log.partitions())
-        self._target = dict(self._event_log.heads(partitions))
-        floors = [0]
-        for partition in partitions:
-            start, floor = self._start(partition, tails.get(partition, 0), now - BACK_MS)
-            self._positions[partition] = start
-            floors.append(floor)
-        self._minutes.floor = max(floors)
+        begin = find_begin(self._event_log, self._clock.now_ms())
+        self._positions, self._minutes.floor = dict(begin.positions), begin.floor
+        self._target = dict(self._event_log.heads(list(begin.positions)))
 
     def step(self) -> int:
         """Read some records and count them; show what changed when it is time to. Returns the records read."""
@@ -152,6 +141,7 @@ class Builtin:
             except Backpressure as error:
                 # The log gave nothing this time; what was counted is still right.
                 self._note(error)
+                self._publisher.beat("builtin", self._state, self._lag, str(error))
                 stop.wait(_RETRY_S)
                 continue
             if self._state == "rebuilding":
@@ -168,28 +158,6 @@ class Builtin:
         if self._event_log.knows_ids:
             return NothingKnown()
         return KnownPositions() if self._settings.log_timestamp == "event" else KnownIds()
-
-    def _start(self, partition: int, tail: int, since: int) -> tuple[int, int]:
-        """Where reading begins, and the first minute (ms) that is whole from there on."""
-        first = self._event_log.read(partition, tail, max_records=1)
-        if not first:
-            return tail, exact_from(self._clock.now_ms()) if tail else 0
-        oldest = received_at(first[0])
-        if oldest >= since - _DISORDER_MS:
-            return tail, exact_from(oldest + _DISORDER_MS) if first[0].offset else 0
-        return self._search(partition, first[0].offset, oldest, since - _DISORDER_MS), exact_from(since)
-
-    def _search(self, partition: int, low: int, low_ms: int, since: int) -> int:
-        """An offset with all records received from `since` on behind it, not much further back than needed."""
-        high = self._event_log.head(partition)
-        while high - low > _READ_RECORDS and since - low_ms > _NEAR_MS:
-            middle = (low + high) // 2
-            found = self._event_log.read(partition, middle, max_records=1)
-            if found and found[0].offset < high and (at := received_at(found[0])) < since:
-                low, low_ms = found[0].offset, at
-            else:
-                high = middle
-        return low
 
     def _arrived(self, read: bool) -> bool:
         """Whether everything was read that stood on the log at the start."""

@@ -30,12 +30,13 @@ Entry = tuple[int, str, int, int]
 
 
 class Beat(Struct):
-    """Sign of life of whoever counts; `at` in ms, `lag` in records."""
+    """Sign of life of whoever counts; `at` in ms, `lag` in records, `problem` for a person."""
 
     engine: str
     state: State
     at: int
     lag: int | None
+    problem: str | None = None
 
 
 def name_of(client_id: str, screen_id: str, size: str) -> str:
@@ -62,7 +63,7 @@ class Publisher:
         changed = {self._take(window) for window in windows}
         self._write(changed - {None})
 
-    def beat(self, engine: str, state: State, lag: int | None) -> None:
+    def beat(self, engine: str, state: State, lag: int | None, problem: str | None = None) -> None:
         """Say that somebody counts, every few seconds; a cache that forgot it lost the windows, too."""
         now = self._clock.now_ms()
         if now >= self._sweep_due:
@@ -73,7 +74,7 @@ class Publisher:
         self._beat_due = now + BEAT_MS
         if self._alive and self._cache.get([_BEAT]) == [None]:
             self._write(set(self._live))
-        self._cache.put({_BEAT: msgspec.json.encode(Beat(engine, state, now, lag))}, BEAT_TTL_MS)
+        self._cache.put({_BEAT: msgspec.json.encode(Beat(engine, state, now, lag, problem))}, BEAT_TTL_MS)
         self._alive = True
 
     def _take(self, window: Window) -> tuple[str, str] | None:

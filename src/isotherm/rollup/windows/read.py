@@ -52,7 +52,7 @@ def degraded(cache: Cache | None, settings: Settings) -> str | None:
         return _ALONE
     beat = last_beat(cache)
     if beat is not None:
-        return _REBUILDING if beat.state == "rebuilding" else None
+        return beat.problem or (_REBUILDING if beat.state == "rebuilding" else None)
     problem = cache.problem()
     if problem is not None:
         return f"the cache does not answer: {problem}"

@@ -1,0 +1,173 @@
+"""Flink as the stream engine: keeps its job running, and puts what the job writes into the cache."""
+
+import threading
+import time
+from typing import Final
+
+import structlog
+from sqlalchemy.engine import Engine as Database
+
+from isotherm.clock import Clock
+from isotherm.config import Settings
+from isotherm.errors import Backpressure, IsothermError
+from isotherm.eventlog.port import EventLog
+from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS
+from isotherm.rollup.engines.flink.gateway import FlinkError, Session
+from isotherm.rollup.engines.flink.job import FlinkJob
+from isotherm.rollup.engines.flink.sql import job_of
+from isotherm.rollup.engines.flink.topic import Topic
+from isotherm.rollup.leases import Busy, lease
+from isotherm.rollup.windows.begin import find_begin
+from isotherm.rollup.windows.leader import Still, as_leader
+from isotherm.rollup.windows.port import State, StreamStatus, is_shared
+from isotherm.rollup.windows.publish import Publisher
+from isotherm.store.cache import Cache
+
+CONSUMER: Final = "stream"
+JOB_LEASE: Final = "stream job"
+JOB_LEASE_MS: Final = 60_000
+_READ_S: Final = 0.25
+_LOOK_S: Final = 15.0
+_END_S: Final = 10.0
+_BACKOFF_S: Final = (0.5, 30.0)
+
+_log = structlog.get_logger("isotherm.stream")
+
+
+def open_flink(settings: Settings, log: EventLog, cache: Cache, database: Database, clock: Clock) -> "FlinkStream":
+    """Raises ConfigError for settings that Flink cannot work with; asks no server."""
+    job = job_of(settings)
+    Session(settings.stream)
+    return FlinkStream(
+        settings,
+        FlinkJob(settings.stream, job, lambda: find_begin(log, clock.now_ms()), clock),
+        Topic(settings, clock),
+        Publisher(cache, clock),
+        database,
+        clock,
+    )
+
+
+class FlinkStream:
+    """A Stream; see `isotherm.rollup.windows.port`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        job: FlinkJob,
+        topic: Topic,
+        publisher: Publisher,
+        database: Database,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._job = job
+        self._topic = topic
+        self._publisher = publisher
+        self._database = database
+        self._clock = clock
+        self._state: State = "starting"
+        self._lag: int | None = None
+        self._said = ""
+        self._problem: str | None = None
+        self._problem_at: int | None = None
+        self._watcher: threading.Thread | None = None
+        self._done = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        self._watcher = threading.Thread(target=self._watch, name="flink job", daemon=True)
+        self._watcher.start()
+        failures = 0
+        while not stop.is_set():
+            began = time.monotonic()
+            try:
+                as_leader(
+                    stop,
+                    self._database,
+                    self._clock,
+                    shared=is_shared(self._settings),
+                    work=self._work,
+                    standby=self._stand_by,
+                )
+            except Exception as error:  # noqa: BLE001 - logged and shown; only `stop` ends the stream
+                failures = 1 if time.monotonic() - began > _BACKOFF_S[1] else failures + 1
+                self._failed("reading live windows failed; it starts anew", error)
+                stop.wait(min(_BACKOFF_S[0] * 2 ** (failures - 1), _BACKOFF_S[1]))
+        self._done.set()
+        self._watcher.join(_END_S)
+        self._topic.close()
+
+    def restart(self) -> str:
+        self._topic.ensure()
+        with lease(self._database, self._clock, JOB_LEASE, JOB_LEASE_MS):
+            return self._job.ensure(restart=True)
+
+    def ensure(self) -> str:
+        """Have the topic and the job; returns a line that says what was done. Busy when another process is at it."""
+        self._topic.ensure()
+        with lease(self._database, self._clock, JOB_LEASE, JOB_LEASE_MS):
+            return self._job.ensure()
+
+    def status(self) -> StreamStatus:
+        return StreamStatus(
+            engine="flink",
+            state=self._state,
+            lag=self._lag,
+            windows=self._publisher.windows,
+            counted=0,
+            lost=self._publisher.lost,
+            exact_from=0,
+            last_error=self._problem,
+            last_error_at=self._problem_at,
+        )
+
+    def close(self) -> None:
+        self._done.set()
+        self._topic.close()
+
+    def _work(self, still: Still) -> None:
+        """Read the topic from where living windows may stand until this process does not lead any more."""
+        self._state = "rebuilding"
+        self._topic.ensure()
+        self._topic.begin()
+        look_due = 0.0
+        while still():
+            windows = self._topic.read(_READ_S)
+            now = self._clock.now_ms()
+            self._publisher.publish(one for one in windows if one.newest + one.size.ttl_ms > now)
+            COMPONENT_EVENTS.labels("stream", "received").inc(len(windows))
+            if self._state == "rebuilding" and self._topic.caught_up:
+                self._state = "counting"
+            if time.monotonic() >= look_due:
+                look_due = time.monotonic() + _LOOK_S / 3
+                self._lag = self._topic.lag()
+                LAG_RECORDS.labels(CONSUMER).set(self._lag)
+            self._publisher.beat("flink", self._state, self._lag, self._problem)
+
+    def _stand_by(self) -> None:
+        self._state, self._lag = "standby", None
+
+    def _watch(self) -> None:
+        """Keep the job running, beside the reading: what Flink is asked may take a minute."""
+        while not self._done.is_set():
+            try:
+                self._say(self.ensure())
+            except Busy:
+                self._problem = None
+            except (FlinkError, Backpressure) as error:
+                self._failed("the job on Flink is not as it should be", error)
+            except Exception as error:  # noqa: BLE001 - logged and shown; only the end of `run` ends the watch
+                self._failed("the job on Flink could not be looked after", error)
+            self._done.wait(_LOOK_S)
+
+    def _say(self, done: str) -> None:
+        self._problem = None
+        if done != self._said:
+            _log.info("flink", done=done)
+            self._said = done
+
+    def _failed(self, what: str, error: Exception) -> None:
+        said = str(error) if isinstance(error, IsothermError) else f"{type(error).__name__}: {error}"
+        self._problem, self._problem_at = said, self._clock.now_ms()
+        COMPONENT_EVENTS.labels("stream", "failed").inc()
+        _log.error(what, reason=said)
