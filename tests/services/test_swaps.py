@@ -1,0 +1,82 @@
+"""The same events on every mixture of stores and engines: the same maps, to the last count."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recount
+from journey.truth import assert_books_close, assert_every_map_is_exact, import_file
+from recount import DATA, Recording
+from system_helpers import System
+
+from services.deployment import STORES, Roles, settings_for, swapping
+
+DEVIZ = DATA / "mouse" / "deviz.jsonl.gz"
+DAYS_AGO = 9
+EVENTS = 14_251
+
+pytestmark = [
+    pytest.mark.skipif(not DEVIZ.exists(), reason="shared data is absent"),
+    pytest.mark.slow,
+    pytest.mark.system,
+    pytest.mark.timeout(600),
+]
+
+
+@pytest.fixture(scope="module")
+def shift_days() -> int:
+    return recount.days_into_horizon(DEVIZ, DAYS_AGO)
+
+
+@pytest.fixture(scope="module")
+def deviz(shift_days: int) -> Recording:
+    return recount.read(DEVIZ, shift_days)
+
+
+@pytest.fixture
+def deployed(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., System]]:
+    running: list[System] = []
+
+    def deploy(*names: str, kind: type[System] = System, **settings: Any) -> System:
+        system = kind(tmp_path / "data", **settings_for(request, names) | settings)
+        running.append(system)
+        system.start()
+        return system
+
+    yield deploy
+    for system in running:
+        system.stop()
+
+
+def check(system: System, deviz: Recording, shift_days: int) -> None:
+    report = import_file(system, DEVIZ, shift_days)
+    assert (report["accepted"], report["rejected"], report["duplicate"]) == (EVENTS, 0, 0)
+    system.wait_idle()
+    assert_every_map_is_exact(system, deviz)
+    assert_books_close(system, deviz)
+    files = system.run_json("lake", "ls", "--json")
+    assert sum(file["rows"] for file in files) == EVENTS
+
+
+MIXTURES = [
+    pytest.param(names, marks=swapping(*names), id="+".join(names) if len(names) < 5 else "all")
+    for names in [*((name,) for name in (*STORES, "engine")), ("log", "stream"), (*STORES, "engine", "stream")]
+]
+
+
+@pytest.mark.parametrize("names", MIXTURES)
+def test_every_mixture_gives_the_same_maps(
+    names: tuple[str, ...], deployed: Callable[..., System], deviz: Recording, shift_days: int
+) -> None:
+    check(deployed(*names), deviz, shift_days)
+
+
+@swapping("lake", "olap")
+def test_jsonl_in_s3_through_the_server(deployed: Callable[..., System], deviz: Recording, shift_days: int) -> None:
+    check(deployed("lake", "olap", land_formats="jsonl"), deviz, shift_days)
+
+
+@swapping(*STORES)
+def test_roles_on_machines_of_their_own(deployed: Callable[..., System], deviz: Recording, shift_days: int) -> None:
+    check(deployed(*STORES, kind=Roles), deviz, shift_days)
