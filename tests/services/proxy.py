@@ -15,7 +15,7 @@ class Fault(Enum):
     """What happens to one request."""
 
     SLOW = auto()
-    """The request's body travels on at 2.5 kB/s, to its end, also when the client has given up."""
+    """The request's body travels on at 1 kB/s, to its end, also when the client has given up."""
     CUT_REQUEST = auto()
     """Half of the body arrives, then both connections close."""
     CUT_RESPONSE = auto()
@@ -99,7 +99,7 @@ class Proxy:
                 return
             for start in range(0, len(body), 250) if fault is Fault.SLOW else ():
                 server.sendall(body[start : start + 250])
-                time.sleep(0.1)
+                time.sleep(0.25)
             if fault is not Fault.SLOW:
                 server.sendall(body)
             answer = b"".join(iter(lambda: server.recv(1 << 16), b""))

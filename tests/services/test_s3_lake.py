@@ -108,7 +108,7 @@ def make_bucket(tmp_path: Path) -> Iterator[Maker]:
             lake=f"s3://{name}/some/lake?endpoint={quote(endpoint or server.endpoint, safe='')}",
             s3_access_key_id=server.access_key,
             s3_secret_access_key=server.secret_key,
-            **{"s3_timeout_seconds": 1.0, "log": "memory://"} | more,
+            **{"s3_timeout_seconds": 3.0, "log": "memory://"} | more,
         )
         clock = ManualClock(NOW)
         engine = open_db(settings.url("db"))
@@ -311,7 +311,7 @@ def test_a_merge_killed_at_any_step_leaves_every_row_once(
     }
     child = subprocess.run(
         [sys.executable, "-c", CHILD, step, str(world.clock.now_ms()), str(memory)],
-        env=os.environ | environment, check=False, capture_output=True, timeout=60,
+        env=os.environ | environment, check=False, capture_output=True, timeout=180,
     )  # fmt: skip
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
 
