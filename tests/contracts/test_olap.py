@@ -46,7 +46,7 @@ COLUMNS = {
     "last_event": "DateTime64(3, 'UTC')",
 }
 TOO_MUCH = "SELECT groupArray(number) FROM numbers(300000000)"
-over_http = (pytest.mark.services, pytest.mark.xdist_group("services"))
+over_http = pytest.mark.services("clickhouse_server")
 
 
 @pytest.fixture(params=["chdb", pytest.param("clickhouse", marks=over_http)])
