@@ -85,7 +85,7 @@ def test_a_broker_killed_under_load_loses_and_doubles_nothing(own_kafka: Kafka, 
     senders = Senders(collector)
     for _ in range(2):
         before = len(senders.acknowledged)
-        until(lambda: len(senders.acknowledged) > before + 100, "batches are acknowledged", 60)
+        until(lambda before=before: len(senders.acknowledged) > before + 100, "batches are acknowledged", 60)
         own_kafka.kill9()
         time.sleep(1)
         own_kafka.start()
