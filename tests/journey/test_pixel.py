@@ -22,6 +22,7 @@ import pytest
 from browser.browsing import LAPTOP, PHONE, chromium, window
 from PIL import Image
 from playwright.sync_api import Browser, Page, Request
+from services.deployment import STORES, settings_for, swapping
 from system_helpers import System, fetch, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.slow, pytest.mark.xdist_group("browser")]
@@ -119,10 +120,16 @@ class Journey:
     played: Played
 
 
-@pytest.fixture(scope="module")
-def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((), id="embedded"),
+        pytest.param(STORES, marks=swapping(*STORES), id="distributed"),
+    ],
+)
+def journey(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Journey]:
     """One visit with a mouse and one with a finger, and everything they sent in the maps."""
-    system = System(tmp_path_factory.mktemp("journey") / "data")
+    system = System(tmp_path_factory.mktemp("journey") / "data", **settings_for(request, request.param))
     system.start()
     played = Played()
     try:
