@@ -86,9 +86,19 @@ def _say(facts: dict[str, Any], app: AppClient | None) -> None:
         out.print(f"lake     {name}: {lake['rows']:,} rows in {lake['files']:,} files, {size(lake['bytes'])} ({row})")
     if not facts.get("lake"):
         out.print("lake     empty")
+    _say_stream(facts.get("stream"))
     tiles, waiting = _by_level(facts.get("tiles", {})), _by_level(facts.get("dirty", {}))
     out.print(f"tiles    {f'{tiles} buckets are published' if tiles else 'none yet'}")
     out.print(f"         {f'{waiting} buckets wait to be tiled again' if waiting else 'nothing waits'}")
+
+
+def _say_stream(stream: dict[str, Any] | None) -> None:
+    if stream is None:
+        return
+    out = console()
+    out.print(f"live     {stream['windows']:,} windows by {stream['engine']}, {stream['state']}")
+    if stream.get("last_error"):
+        out.print(f"[red]live[/]     {stream['last_error']} ({moment(stream.get('last_error_at'))})")
 
 
 def _by_level(counts: dict[str, int]) -> str:

@@ -182,6 +182,9 @@ class Builtin:
             self._minutes.forget(now)
             if caught_up:
                 self._known.forget(now - IDS_MS - HOUR_MS)
+            if self._known.forgot:
+                self._known.forgot = False
+                _log.warning("more batches came in a day than ids can be remembered; late duplicates may count twice")
         self._publisher.beat("builtin", self._state, self._lag)
 
     def _follow_partitions(self) -> None:
