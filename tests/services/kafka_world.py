@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,3 +129,22 @@ class KafkaWorld:
 def rows_of(names: Sequence[str], events: int = 3) -> list[Identity]:
     """What the batches of these names land as."""
     return sorted(("shop", name, n) for name in names for n in range(events))
+
+
+Make = Callable[..., KafkaWorld]
+
+
+@contextmanager
+def making(bootstrap: str, folder: Path) -> Iterator[Make]:
+    """Makes worlds, each on a topic and in a folder of its own, and closes them."""
+    made: list[KafkaWorld] = []
+
+    def new(**settings: Any) -> KafkaWorld:
+        made.append(KafkaWorld(bootstrap, folder / f"data{len(made)}", **settings))
+        return made[-1]
+
+    try:
+        yield new
+    finally:
+        for world in made:
+            world.close()

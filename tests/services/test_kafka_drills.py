@@ -47,7 +47,6 @@ class Senders:
 
     def __init__(self, collector: RunningCollector, threads: int = 8) -> None:
         self.acknowledged: list[str] = []
-        self.statuses: set[int] = set()
         self._url = f"{collector.url}/events/batch"
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._send, args=(n,)) for n in range(threads)]
@@ -59,11 +58,16 @@ class Senders:
             count = 0
             while not self._stop.is_set():
                 name = f"b{number}-{count}"
-                while (status := client.post(self._url, json=body(name)).status_code) != 202:
-                    self.statuses.add(status)
+                while self._post(client, name) != 202:
                     time.sleep(0.1)
                 self.acknowledged.append(name)
                 count += 1
+
+    def _post(self, client: httpx.Client, name: str) -> int:
+        try:
+            return client.post(self._url, json=body(name)).status_code
+        except httpx.TransportError:
+            return 0
 
     def end(self) -> list[str]:
         self._stop.set()

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +12,21 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 from landing import event, record
 
-from isotherm.clock import DAY_MS, HOUR_MS, ManualClock, SystemClock
-from isotherm.config import Settings
-from isotherm.errors import Backpressure, ConfigError
-from isotherm.eventlog.port import Record, Stored, open_log
+from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
+from isotherm.eventlog.port import Record, Stored
 from isotherm.events import FLAG_IMPORT
 from isotherm.land.lander import Lander
 from isotherm.land.upkeep import Upkeep
 from services.kafka import Kafka
-from services.kafka_world import KafkaWorld, rows_of
+from services.kafka_world import KafkaWorld, Make, making, rows_of
 
 pytestmark = pytest.mark.services
-
-Make = Callable[..., KafkaWorld]
 
 
 @pytest.fixture
 def make(kafka: Kafka, tmp_path: Path) -> Iterator[Make]:
-    made: list[KafkaWorld] = []
-
-    def new(**settings: Any) -> KafkaWorld:
-        made.append(KafkaWorld(kafka.bootstrap, tmp_path / f"data{len(made)}", **settings))
-        return made[-1]
-
-    yield new
-    for world in made:
-        world.close()
+    with making(kafka.bootstrap, tmp_path) as new:
+        yield new
 
 
 @pytest.fixture
@@ -333,83 +322,3 @@ def test_status_tells_of_all_partitions(world: KafkaWorld) -> None:
     first.drain()
     assert (first.status().lag, first.status().oldest_unlanded_ms) == (0, 0)
     assert world.log.status().lag("land") <= 40
-
-
-WRONG = [
-    ({"max.message.bytes": 1_000_000}, "max.message.bytes is 1000000"),
-    ({"retention.ms": 60_000}, "retention.ms is 60000"),
-    ({"cleanup.policy": "compact"}, "cleanup.policy is compact"),
-    ({"message.timestamp.type": "LogAppendTime"}, "CreateTime"),
-]
-
-
-@pytest.mark.parametrize(("config", "said"), WRONG, ids=[said for _, said in WRONG])
-def test_a_topic_with_wrong_settings_is_refused(kafka: Kafka, config: dict[str, Any], said: str) -> None:
-    fit = {"max.message.bytes": 4 << 20, "retention.ms": 30 * DAY_MS}
-    name = f"wrong-{time.time_ns()}"
-    kafka.create_topic(name, 1, **{key.replace(".", "_"): value for key, value in (fit | config).items()})
-    with pytest.raises(ConfigError, match=said):
-        open_log(Settings(log=f"kafka://{kafka.bootstrap}?topic={name}"), SystemClock())
-
-
-def test_more_copies_than_brokers_are_refused(kafka: Kafka) -> None:
-    with pytest.raises(ConfigError, match="kafka_replication"):
-        open_log(Settings(log=f"kafka://{kafka.bootstrap}?topic=copies-{time.time_ns()}"), SystemClock())
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"log": "kafka://"}, "kafka://host:port"),
-        ({"log": "kafka://h:1/path"}, "kafka://host:port"),
-        ({"log": "kafka://h:1?group=x"}, "kafka://host:port"),
-        ({"log": "kafka://me:secret@h:1"}, "sasl.username"),
-        ({"log": "kafka://h:1", "kafka_options": {"acks": "1"}}, "acks cannot be set"),
-        ({"log": "kafka://h:1", "kafka_options": {"no.such.option": "1"}}, "no.such.option"),
-    ],
-)
-def test_wrong_kafka_settings_say_what_to_write(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as refused:
-        open_log(Settings(**changes), SystemClock())
-    assert "secret" not in str(refused.value)
-
-
-def test_a_topic_that_is_made_again_is_not_taken_for_the_old_one(world: KafkaWorld) -> None:
-    name = world.settings.log.partition("topic=")[2]
-    old = world.log.identity
-    servers = world.settings.log.removeprefix("kafka://").partition("?")[0]
-    admin = AdminClient({"bootstrap.servers": servers})
-    admin.delete_topics([name])[name].result(10)
-    again = world.open()
-    assert again.identity != old
-
-
-def test_brokers_that_cannot_be_reached_are_backpressure(tmp_path: Path) -> None:
-    log = open_log(Settings(log="kafka://127.0.0.1:9"), SystemClock())
-    try:
-        for call in (log.healthy, log.partitions, lambda: log.append([Record("k", b"{}", 1)]), lambda: log.identity):
-            with pytest.raises(Backpressure, match=r"127\.0\.0\.1:9"):
-                call()
-    finally:
-        log.close()
-
-
-def test_passwords_and_tls_go_through_the_options(kafka: Kafka, make: Make) -> None:
-    if not isinstance(kafka, Kafka):
-        pytest.skip("needs listeners of our own")
-    login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": kafka.sasl_user}
-    tls = {"security.protocol": "SSL", "ssl.ca.location": str(kafka.ca_file)}
-    ways = (
-        (kafka.sasl_bootstrap, login | {"sasl.password": kafka.sasl_password}),
-        (kafka.tls_bootstrap, tls),
-    )
-    for servers, options in ways:
-        topic = f"secure-{time.time_ns()}"
-        world = make(log=f"kafka://{servers}?topic={topic}", kafka_options=options)
-        world.append(names(5))
-        assert world.lander().drain() == 15
-        assert sorted(world.log.assigned("land")) == [0, 1, 2, 3]
-    refused = make(log=f"kafka://{kafka.sasl_bootstrap}", kafka_options=login | {"sasl.password": "not this one"})
-    with pytest.raises(Backpressure) as error:
-        refused.log.healthy()
-    assert "not this one" not in str(error.value)
