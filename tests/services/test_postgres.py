@@ -31,6 +31,7 @@ from isotherm.land import ledger
 from isotherm.land.lake_local import LocalLake
 from isotherm.land.manifest import Manifest
 from isotherm.rollup.leases import Busy, Lease, lease
+from isotherm.store import db_postgresql
 from isotherm.store.db import next_version, open_db, reading, writing
 from isotherm.store.tables import leases, positions
 from services.cutting import Relay
@@ -182,6 +183,38 @@ def test_a_writer_that_stands_still_loses_its_transaction_and_the_others_go_on(p
     assert ours.poll(60)
     assert ours.recv() == "IdleInTransactionSessionTimeout"
     child.join(60)
+
+
+def ask_one_that_is_stopped(engine: sa.Engine, stopped: list[int]) -> None:
+    with reading(engine) as connection:
+        stopped.append(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+        os.kill(stopped[0], signal.SIGSTOP)
+        connection.exec_driver_sql("SELECT 1")
+
+
+def test_a_server_that_hangs_is_given_up_and_the_next_transaction_gets_another_connection(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db_postgresql, "QUIET_SECONDS", 0.5)
+    stopped: list[int] = []
+    try:
+        with pytest.raises(OperationalError, match=r"the server said nothing for 0\.5 s") as given_up:
+            ask_one_that_is_stopped(engine, stopped)
+    finally:
+        os.kill(stopped[0], signal.SIGCONT)
+    assert given_up.value.connection_invalidated
+    monkeypatch.undo()
+    with reading(engine) as connection:
+        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() != stopped[0]
+
+
+def test_a_statement_that_takes_long_is_not_given_up_while_the_server_sends(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db_postgresql, "QUIET_SECONDS", 1.0)
+    slowly = "SELECT repeat('x', 100000), pg_sleep(0.4) FROM generate_series(1, 6)"
+    with reading(engine) as connection:
+        assert len(connection.exec_driver_sql(slowly).all()) == 6
 
 
 def work_on_all(url: str, buckets: int, seed: int) -> list[tuple[int, int, int]]:

@@ -1,8 +1,9 @@
 """The relational store on a PostgreSQL server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any, Final
+from time import monotonic
+from typing import Any, Final, TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -34,6 +35,31 @@ _SESSION: Final = {
     # Shorter than what others wait for a lock: a writer that hangs loses its transaction before they give up.
     "idle_in_transaction_session_timeout": "20s",
 }
+QUIET_SECONDS: Final = 75.0
+"""A server that says nothing for so long is given up. Longer than its own limits: while it works, those come first."""
+
+T = TypeVar("T")
+
+
+class _Connection(psycopg.Connection[Any]):
+    """libpq waits for ever for a server that hangs while its machine keeps the connection open; this one does not."""
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
+        return super().wait(self._bounded(gen), *args, **options)
+
+    def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        """`gen`, which psycopg resumes several times a second; nothing that is ready (0) means that nothing came."""
+        heard, ready = monotonic(), None
+        try:
+            while True:
+                ready = yield gen.send(ready)
+                if ready:
+                    heard = monotonic()
+                elif monotonic() - heard > QUIET_SECONDS:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"the server said nothing for {QUIET_SECONDS:g} s")
+        except StopIteration as done:
+            return done.value
 
 
 def open_engine(url: str) -> tuple[Engine, Callable[[DatabaseError], ConfigError | None]]:
@@ -55,6 +81,7 @@ def open_engine(url: str) -> tuple[Engine, Callable[[DatabaseError], ConfigError
         connect_args={"prepare_threshold": None},
         **POOL,
     )
+    event.listen(engine, "do_connect", _connect)
     event.listen(engine, "connect", partial(_check, shown))
     event.listen(engine, "begin", _one_writer)
     return engine, partial(_explain, shown)
@@ -67,6 +94,10 @@ def _complete(url: URL) -> URL:
     options = " ".join(part for part in (defaults, str(given.pop("options", ""))) if part)
     query = {name: str(value) for name, value in _LIBPQ.items()} | given | {"options": options}
     return url.set(drivername="postgresql+psycopg", query=query)
+
+
+def _connect(_dialect: Any, _record: Any, args: list[Any], options: dict[str, Any]) -> _Connection:
+    return _Connection.connect(*args, **options)
 
 
 def _check(shown: str, connection: "psycopg.Connection[Any]", _: Any) -> None:
