@@ -244,6 +244,11 @@ class Settings(BaseSettings):
                 f"hourly_retention_days ({self.hourly_retention_days}) and "
                 f"raw_retention_days ({self.raw_retention_days})"
             )
+        if self.log_timestamp == "event" and self.url("log").startswith("lmdb:"):
+            raise ValueError(
+                "log_timestamp: the embedded log goes by the time of receipt; `event` is for a Kafka log that Kafka "
+                "Connect reads, so set log to kafka://host:port?topic=NAME or leave log_timestamp out"
+            )
         return self
 
     def url(self, name: Store) -> str:

@@ -214,13 +214,19 @@ def encode_envelope(
 
 
 def record_key(client_id: str, screen_id: str) -> str:
-    """The log's key: records of one screen keep their order."""
+    """The log's key: records of one screen keep their order. (With `log_key = client` it is the client's id alone.)"""
     return f"{client_id}|{screen_id}"
 
 
 def record_id(client_id: str, batch_id: str) -> bytes:
     """16 bytes (BLAKE2b) that identify a batch for the duplicate check; a NUL keeps the two ids apart."""
     return blake2b(f"{client_id}\0{batch_id}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def slice_id(client_id: str, batch_id: str, hour: int) -> bytes:
+    """`record_id` for one event hour of a batch that is split over several records; never the id of a whole batch."""
+    text = f"{client_id}\0{batch_id}\0{hour}".encode("utf-8", "surrogatepass")
+    return blake2b(text, digest_size=16, person=b"slice").digest()
 
 
 event_times: Final[Callable[[Event], Any]] = attrgetter("event_time")

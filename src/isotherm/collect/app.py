@@ -59,7 +59,13 @@ class Collector:
         self._files = files
         self._clock = clock
         self._token = settings.token.encode()
-        self._rules = Rules(frozenset(settings.clients), settings.late_horizon_ms, log.max_record_bytes)
+        self._rules = Rules(
+            frozenset(settings.clients),
+            settings.late_horizon_ms,
+            log.max_record_bytes,
+            key_is_client=settings.log_key == "client",
+            time_is_event=settings.log_timestamp == "event",
+        )
         self._budget = Budget(settings.max_in_flight_bytes)
         self._intake = Intake(settings.body_timeout_s)
         self._tally = Tally()
@@ -135,6 +141,9 @@ class Collector:
     async def _append(self, request: Request, lease: Lease) -> None:
         """Wait until the record is on disk; meanwhile hold nothing but the record, and count what it takes."""
         assert self._commit is not None
+        if request.slices:
+            await self._append_slices(self._commit, request, lease)
+            return
         assert request.record is not None
         assert request.known_record is not None
         growth = len(request.record.value) - lease.size
@@ -148,6 +157,20 @@ class Collector:
             raise
         if not new:
             request.duplicate, request.accepted = request.accepted, 0
+
+    async def _append_slices(self, commit: GroupCommit, request: Request, lease: Lease) -> None:
+        """Wait until all records of a batch that was split are on disk."""
+        growth = sum(len(one.record.value) for one in request.slices) - lease.size
+        if growth > 0:
+            lease.grow(growth)
+        request.forget_content()
+        try:
+            new = await commit.append_all([(one.record, one.known) for one in request.slices])
+        except (Backpressure, RuntimeError):
+            self._tally.count_failed(request)
+            raise
+        known = sum(one.events for one, is_new in zip(request.slices, new, strict=True) if not is_new)
+        request.duplicate, request.accepted = known, request.accepted - known
 
     def _refused(self, scope: Any) -> Answer | None:
         """401 for metrics without the token, when there is one; everything else here is for everybody."""

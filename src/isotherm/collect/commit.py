@@ -25,9 +25,12 @@ Outcome = bool | BaseException
 
 
 class _Waiting(NamedTuple):
+    """`more` says that the next one belongs to the same request, so that both go into one call."""
+
     record: Record
     known: Callable[[], Record]
     future: "asyncio.Future[Outcome]"
+    more: bool = False
 
 
 class GroupCommit:
@@ -50,37 +53,47 @@ class GroupCommit:
         In the second case the record that `known` makes was appended instead. Raises Backpressure when the log
         cannot take it now.
         """
+        return _raised(await self._wait(record, known))
+
+    async def append_all(self, records: Sequence[tuple[Record, Callable[[], Record]]]) -> list[bool]:
+        """`append` for the records of one request, which go to the log in one call; one answer each, in order."""
+        last = len(records) - 1
+        futures = [self._wait(record, known, more=at < last) for at, (record, known) in enumerate(records)]
+        return [_raised(await future) for future in futures]
+
+    def _wait(self, record: Record, known: Callable[[], Record], *, more: bool = False) -> "asyncio.Future[Outcome]":
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._pending.append(_Waiting(record, known, future))
+        self._pending.append(_Waiting(record, known, future, more))
         if not self._handed:
             # Not at once: what else this turn of the loop brings belongs to the same group.
             self._handed = True
             self._loop.call_soon(self._hand_over)
-        outcome = await future
-        if isinstance(outcome, bool):
-            return outcome
-        if isinstance(outcome, Backpressure):
-            # One exception may stand for a whole group: each request raises its own.
-            raise Backpressure(str(outcome), retry_after_s=outcome.retry_after_s, status=outcome.status)
-        raise RuntimeError("the event log failed") from outcome
+        return future
 
     def alive(self) -> bool:
         return self._thread.is_alive()
 
     def close(self) -> None:
         """Append what waits and stop the thread."""
-        for start in range(0, len(self._pending), MAX_GROUP):
-            self._queue.put(self._pending[start : start + MAX_GROUP])
-        self._pending = []
+        while group := self._next_group():
+            self._queue.put(group)
         self._queue.put(None)
         self._thread.join()
 
     def _hand_over(self) -> None:
         """Give the thread its next group; on the event loop."""
-        group, self._pending = self._pending[:MAX_GROUP], self._pending[MAX_GROUP:]
+        group = self._next_group()
         self._handed = bool(group)
         if group:
             self._queue.put(group)
+
+    def _next_group(self) -> list[_Waiting]:
+        """Take up to MAX_GROUP of what waits, and the rest of a request that stands across the limit."""
+        end = min(MAX_GROUP, len(self._pending))
+        while end and self._pending[end - 1].more:
+            end += 1
+        group, self._pending = self._pending[:end], self._pending[end:]
+        return group
 
     def _done(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
         """On the event loop: the next group first, so that the disk does not wait for the answers."""
@@ -135,3 +148,13 @@ class GroupCommit:
             self._logger.exception("append failed", records=len(duplicates))
             return error
         return False
+
+
+def _raised(outcome: Outcome) -> bool:
+    """The answer, or the exception that the outcome is."""
+    if isinstance(outcome, bool):
+        return outcome
+    if isinstance(outcome, Backpressure):
+        # One exception may stand for a whole group: each request raises its own.
+        raise Backpressure(str(outcome), retry_after_s=outcome.retry_after_s, status=outcome.status)
+    raise RuntimeError("the event log failed") from outcome

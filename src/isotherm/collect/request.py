@@ -1,14 +1,17 @@
 """What travels through the steps: one HTTP request, from its bytes to its answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw, Struct
 
 from isotherm.errors import DropReason
 from isotherm.eventlog.port import Record
 from isotherm.events import Counts
+
+if TYPE_CHECKING:
+    from isotherm.collect.slices import Slice
 
 
 class Rejection(Struct, frozen=True):
@@ -48,7 +51,8 @@ class Request:
     """One POST /events/batch. The steps fill it from top to bottom.
 
     `received_at` and `skew_ms` are milliseconds. `body` is the request's bytes, and its JSON text after `decode`.
-    `known_record` makes the record that is appended when the log knows the batch already.
+    `known_record` makes the record that is appended when the log knows the batch already. A batch that is split over
+    several records has `slices` instead of both.
     """
 
     body: bytes
@@ -69,6 +73,7 @@ class Request:
     rejections: list[Rejection] = field(default_factory=list[Rejection])
     record: Record | None = None
     known_record: Callable[[], Record] | None = None
+    slices: "Sequence[Slice]" = ()
 
     def content(self) -> Parsed:
         """The parsed body; only for steps between `validate` and `append`."""

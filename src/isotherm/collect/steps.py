@@ -4,14 +4,14 @@
     validate    JSON to the strict form                     validate.py, judge.py
     authorise   may this client send?                       here
     limit       clock skew, too old, too far ahead          here
-    enrich      counts, batch id, the envelope              here
+    enrich      counts, batch id, the envelope              here, slices.py
     append      on disk, one fsync for many; duplicates     commit.py
     answer      202, or problem+json                        answer.py
 
 The first five need no waiting and run in one go; a step returns nothing, fills the request, or raises Problem.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 from uuid import uuid4
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -26,10 +27,11 @@ from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from isotherm.collect.decode import check_content_type, json_text
 from isotherm.collect.request import Parsed, Request
 from isotherm.collect.shapes import BATCH_FIELDS, encode
+from isotherm.collect.slices import Piece, Slice, corrected, pieces
 from isotherm.collect.validate import drop, parse, strict_json
 from isotherm.errors import DropReason, Problem
 from isotherm.eventlog.port import Record
-from isotherm.events import FLAG_IMPORT, Counts, encode_envelope, hour_of, record_id, record_key, times_ms
+from isotherm.events import FLAG_IMPORT, Counts, encode_envelope, hour_of, record_id, record_key, slice_id
 
 SKEW_TOLERANCE_MS: Final = MINUTE_MS
 """Clocks that differ by no more are taken to agree: the difference may be the network's."""
@@ -38,11 +40,16 @@ AHEAD_MS: Final = DAY_MS
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the steps need to know of the deployment. An empty `clients` lets everyone in."""
+    """What the steps need to know of the deployment. An empty `clients` lets everyone in.
+
+    `key_is_client` and `time_is_event` say what the records' keys and times are: see `log_key` and `log_timestamp`.
+    """
 
     clients: frozenset[str]
     late_horizon_ms: int
     max_record_bytes: int
+    key_is_client: bool = False
+    time_is_event: bool = False
 
 
 def decode(request: Request, rules: Rules) -> None:
@@ -97,8 +104,7 @@ def limit(request: Request, rules: Rules) -> None:
     oldest = request.received_at - rules.late_horizon_ms
     newest = request.received_at + AHEAD_MS
     if parsed.times and not _in_one_hour(request, parsed, oldest, newest):
-        times = times_ms(parsed.events) if isinstance(parsed.times[0], datetime) else np.array(parsed.times, np.int64)
-        _limit_each(request, parsed, times + request.skew_ms, oldest, newest)
+        _limit_each(request, parsed, corrected(parsed, request.skew_ms), oldest, newest)
 
 
 def skew_ms(sent_at: Any, received_at: int) -> int:
@@ -144,6 +150,10 @@ def enrich(request: Request, rules: Rules) -> None:
     _count(request, parsed)
     given = facts.batch_id
     request.batch_id = given or f"srv-{uuid4().hex}"
+    key = facts.client_id if rules.key_is_client else record_key(facts.client_id, facts.screen_id)
+    if rules.time_is_event and len(request.counts.accepted) > 1:
+        request.slices = [_slice(request, rules, key, piece) for piece in _pieces(request, parsed)]
+        return
     kept = request.accepted > 0
     value = _envelope(
         request,
@@ -151,11 +161,36 @@ def enrich(request: Request, rules: Rules) -> None:
         positions=parsed.positions if kept and parsed.rejections else None,
         batch=strict_json(request.body, parsed) if kept else None,
     )
+    _check_size(value, rules)
+    identity = record_id(facts.client_id, given) if given and kept else None
+    by_event = rules.time_is_event and kept
+    timestamp = int(corrected(parsed, request.skew_ms).min()) if by_event else request.received_at
+    request.record = Record(key, value, timestamp, identity)
+    request.known_record = partial(_known_record, request, key, request.accepted)
+
+
+def _check_size(value: bytes, rules: Rules) -> None:
     if len(value) > rules.max_record_bytes:
         raise Problem(413, "the batch is larger than one record of the log can be: send fewer events in one request")
-    identity = record_id(facts.client_id, given) if given and kept else None
-    request.record = Record(record_key(facts.client_id, facts.screen_id), value, request.received_at, identity)
-    request.known_record = partial(_known_record, request, request.record.key)
+
+
+def _pieces(request: Request, parsed: Parsed) -> Iterator[tuple[Piece, bool]]:
+    """The pieces of the batch, each with whether it is the first."""
+    return ((piece, not at) for at, piece in enumerate(pieces(request.body, parsed, request.skew_ms)))
+
+
+def _slice(request: Request, rules: Rules, key: str, one: tuple[Piece, bool]) -> Slice:
+    """One hour of a batch as a record of its own."""
+    piece, first = one
+    events = len(piece.positions)
+    accepted = {str(piece.hour): events}
+    counts = msgspec.structs.replace(request.counts, accepted=accepted) if first else Counts(accepted=accepted)
+    value = _envelope(request, counts, positions=piece.positions, batch=piece.batch)
+    _check_size(value, rules)
+    given = request.facts.batch_id
+    identity = slice_id(request.facts.client_id, given, piece.hour) if given else None
+    known = partial(_known_record, request, key, events, first=first)
+    return Slice(Record(key, value, piece.first_ms, identity), known, events)
 
 
 def _count(request: Request, parsed: Parsed) -> None:
@@ -188,9 +223,9 @@ def _envelope(
     )
 
 
-def _known_record(request: Request, key: str) -> Record:
-    """What is appended instead of a batch that is known: its counts, so that the ledger adds up."""
-    counts = Counts(rejected=request.counts.rejected, duplicate=request.accepted)
+def _known_record(request: Request, key: str, events: int, *, first: bool = True) -> Record:
+    """What is appended instead of a batch, or a slice, that is known: its counts, so that the ledger adds up."""
+    counts = Counts(rejected=request.counts.rejected if first else {}, duplicate=events)
     return Record(key, _envelope(request, counts), request.received_at)
 
 
