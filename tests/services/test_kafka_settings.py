@@ -15,7 +15,7 @@ from isotherm.config import Settings
 from isotherm.errors import Backpressure, ConfigError, IsothermError
 from isotherm.eventlog.port import Record, open_log
 from services.kafka import Kafka
-from services.kafka_world import KafkaWorld, Make, making
+from services.kafka_world import Make, making
 
 pytestmark = pytest.mark.services
 
@@ -24,11 +24,6 @@ pytestmark = pytest.mark.services
 def make(kafka: Kafka, tmp_path: Path) -> Iterator[Make]:
     with making(kafka.bootstrap, tmp_path) as new:
         yield new
-
-
-@pytest.fixture
-def world(make: Make) -> KafkaWorld:
-    return make()
 
 
 WRONG = [
@@ -70,10 +65,9 @@ def test_wrong_kafka_settings_say_what_to_write(changes: dict[str, Any], said: s
     assert "secret" not in str(refused.value)
 
 
-def test_a_topic_that_is_made_again_is_not_taken_for_the_old_one(
-    world: KafkaWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_topic_that_is_made_again_is_not_taken_for_the_old_one(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isotherm.eventlog.kafka_topic._REFRESH_S", 0.0)
+    world = make()
     name = world.settings.log.partition("topic=")[2]
     old = world.log.identity
     servers = world.settings.log.removeprefix("kafka://").partition("?")[0]
