@@ -83,7 +83,7 @@ def deployment(tmp_path: Path, olap: Olap) -> Iterator[Deployment]:
 def events(world: World, count: int) -> list[Any]:
     rng = np.random.default_rng(11)
     x, y = rng.random(count), rng.random(count) ** 2
-    hours = rng.integers(0, 40, count) * HOUR_MS
+    hours = rng.choice([0, 1, 13, 40, 150], count) * HOUR_MS
     clients, screens = rng.choice(["shop", "other"], count), rng.choice(["/", "a,b 'c' {d}"], count, p=[0.9, 0.1])
     return [
         (str(c), str(s), "mousemove", int(world.hour - ago), None if i % 13 == 0 else float(a), float(b))
