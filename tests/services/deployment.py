@@ -136,18 +136,21 @@ class Roles(System):
         """Start what does not run; returns when collector and query API are healthy."""
         for name in self.COMMANDS:
             self.revive(name)
-        for url in (self.collect_url, self.app_url):
-            wait_for(f"{url} to be healthy", lambda url=url: self._lives() and healthy(url), START_SECONDS)
+        try:
+            for url in (self.collect_url, self.app_url):
+                wait_for(f"{url} to be healthy", lambda url=url: self._lives() and healthy(url), START_SECONDS)
+        except BaseException:
+            for name in self.COMMANDS:
+                self.kill(name)
+            raise
 
     def revive(self, name: str) -> None:
         """Start this process unless it runs."""
         running = self.processes.get(name)
         if running is not None and running.poll() is None:
             return
-        port = {
-            "collect": ("--collect-port", str(self._ports["collect"])),
-            "serve": ("--port", str(self._ports["serve"])),
-        }
+        flag = {"collect": "--collect-port", "serve": "--port"}.get(name)
+        port = (flag, str(self._ports[name])) if flag else ()
         # A folder of its own each, as on machines of their own: only the stores connect them.
         command = isotherm(*self.COMMANDS[name], *port, "--data", str(self.data / name))
         with self._said_by(name).open("ab") as said:

@@ -50,8 +50,8 @@ def test_every_recorded_event_on_the_distributed_build(roles: Roles) -> None:
     assert again["rejected"] == 0
     assert again["accepted"] + again["duplicate"] == EVENTS
     roles.wait_idle()
-    assert_every_map_is_exact(roles, recording)
-    assert roles.run_json("ledger", "--json")["differences"] == []
+    # Not every map again, which takes minutes: the hashes that were exact before are recounted from the lake.
+    assert_books_close(roles, recording)
     _assert_tenants_are_apart(roles, recording)
 
 
