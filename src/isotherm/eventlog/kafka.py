@@ -11,8 +11,10 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from threading import RLock
+from time import monotonic
 from typing import Any, Final, TypeVar
 
+import structlog
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from isotherm.clock import Clock
@@ -35,6 +37,10 @@ from isotherm.eventlog.port import (
 
 _SPOT: Final = "spot"
 """Reads without a consumer's name."""
+_COMMIT_S: Final = 3.0
+_COMMIT_PAUSE_S: Final = 30.0
+"""After a commit that failed, none is tried for so long."""
+_log = structlog.get_logger("isotherm.eventlog")
 T = TypeVar("T")
 
 
@@ -50,6 +56,7 @@ class KafkaLog:
         self._writer: Writer | None = None
         self._readers: dict[str, Reader] = {}
         self._members: dict[str, Member] = {}
+        self._commit_again = 0.0
         self._closed = False
 
     @property
@@ -122,13 +129,17 @@ class KafkaLog:
         return heads
 
     def commit(self, consumer: str, partition: int, offset: int) -> None:
-        """Set the offset of group `TOPIC.CONSUMER`; a commit that a rebalance gets in the way of is left out."""
+        """Set the offset of group `TOPIC.CONSUMER`, if that can be done now. It only shows lag: landing waits for no
+        coordinator that is away, and the next commit says all that this one would have said."""
         self._check_partition(partition)
         check_commit(consumer, offset)
         member = self._members.get(consumer)
         if member is not None and member.alive():
             member.commit(partition, offset)
-            return
+        elif monotonic() > self._commit_again:
+            self._commit(consumer, partition, offset)
+
+    def _commit(self, consumer: str, partition: int, offset: int) -> None:
         wanted = ConsumerGroupTopicPartitions(
             self._target.group(consumer), [TopicPartition(self._target.topic, partition, offset)]
         )
@@ -136,7 +147,11 @@ class KafkaLog:
         def question(seconds: float) -> None:
             self._one(self._topic.admin.alter_consumer_group_offsets([wanted], request_timeout=seconds), seconds)
 
-        ask(self._target, f"remember the offset of consumer {consumer}", question)
+        try:
+            ask(self._target, f"remember the offset of consumer {consumer}", question, _COMMIT_S)
+        except Backpressure as error:
+            self._commit_again = monotonic() + _COMMIT_PAUSE_S
+            _log.info("an offset was not committed", reason=str(error))
 
     def healthy(self) -> None:
         self._check_usable()

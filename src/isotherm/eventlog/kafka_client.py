@@ -12,7 +12,7 @@ from isotherm.config import Settings
 from isotherm.errors import Backpressure, ConfigError
 
 DEFAULT_TOPIC: Final = "heatmap.events.raw"
-ASK_S: Final = 5.0
+ASK_S: Final = 10.0
 """How long a question to the cluster may take, tries included."""
 _AGAIN_S: Final = 0.1
 _LOG_CRITICAL: Final = 2
