@@ -272,7 +272,7 @@ def test_maps_of_all_levels_equal_numpy(make_world: Callable[..., World], lake_f
         x, y = rng.random(count) ** 2, rng.random(count)
         names = rng.choice(["shop", "shop-2", "other"], count)
         screens = rng.choice(["/", "/naïve 'q' \\ {x:y}", "a,b"], count, p=[0.9, 0.05, 0.05])
-        times = world.hour - rng.choice([0, 1, 2, 9, 30, 55, 150], count) * HOUR_MS
+        times = world.hour - rng.choice([0, 1, 9, 30, 150], count, p=[0.6, 0.1, 0.1, 0.1, 0.1]) * HOUR_MS
         return [
             (str(c), str(s), "mousemove" if i % 7 else "click", int(t), None if i % 11 == 0 else float(a), float(b))
             for i, (c, s, t, a, b) in enumerate(zip(names, screens, times, x, y, strict=True))
