@@ -192,6 +192,10 @@ def test_submitted_twice_and_by_two_processes_there_is_one_job(
     assert len(deployment.jobs()) == 1
     assert said[-1] == f"job {job} runs"
     assert f"job {job} starts from the log" in said
+    # A join would keep all events as state, and repeat them after a recovery.
+    vertices = [vertex["name"] for vertex in ask(f"{deployment.rest}/jobs/{job}")["vertices"]]
+    assert len(vertices) == 3
+    assert not [name for name in vertices if "Join" in name]
 
 
 def test_a_restart_goes_on_from_a_savepoint_and_knows_what_it_counted(
@@ -319,7 +323,7 @@ def test_the_windows_topic_is_compacted(kafka: Any, flink_cluster: Any, deploy: 
 
 def test_what_flink_refuses_is_told_by_its_cause(kafka: Any, flink_cluster: Any) -> None:
     with Session(f"flink://{flink_cluster.gateway.removeprefix('http://')}", ["s3cret"]) as session:
-        with pytest.raises(FlinkError, match=r"SQL parse failed|Encountered"):
+        with pytest.raises(FlinkError, match=r"(?i)encountered"):
             session.run("SELEKT 1")
         with pytest.raises(FlinkError, match="nowhere"):
             session.run("INSERT INTO nowhere SELECT 1")

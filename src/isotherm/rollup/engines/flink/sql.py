@@ -85,7 +85,7 @@ def job_of(settings: Settings) -> Job:
         "state_ttl_ms": str(STATE_TTL_MS),
         "version": str(ENVELOPE_VERSION),
         "import": FLAG_IMPORT,
-        "sizes": ", ".join(f"CAST({size.ms} AS BIGINT)" for size in SIZES),
+        "windows": ", ".join(f"ROW(CAST({size.ms} AS BIGINT), `at` - MOD(`at`, {size.ms}))" for size in SIZES),
         "late_ms": str(LATE_MS),
         "early_ms": str(EARLY_MS),
         "fresh": _BY_POSITION if settings.log_timestamp == "event" else _BY_ID,

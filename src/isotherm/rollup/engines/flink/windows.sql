@@ -81,13 +81,16 @@ SELECT `client_id`, `screen_id`, `event_type`, `received_at`,
   END AS `at`
 FROM `fresh`;
 
+-- An array of a column's values is unnested row by row. A constant one would be a source of its own, joined: with all
+-- events as state, and joined once more after a recovery.
+CREATE TEMPORARY VIEW `placed` AS
+SELECT `client_id`, `screen_id`, `event_type`, `received_at`, ARRAY[${windows}] AS `windows_of`
+FROM `timed`
+WHERE `received_at` - `at` <= ${late_ms} AND `received_at` - `at` >= -${early_ms};
+
 -- By the window's start, not by window functions, which drop what is late.
 INSERT INTO `windows`
 SELECT `client_id`, `screen_id`, `event_type`, `size_ms`, `start`, COUNT(*), MAX(`received_at`)
-FROM (
-  SELECT `client_id`, `screen_id`, `event_type`, `received_at`, `size_ms`, `at` - MOD(`at`, `size_ms`) AS `start`
-  FROM `timed` CROSS JOIN UNNEST(ARRAY[${sizes}]) AS `s` (`size_ms`)
-  WHERE `received_at` - `at` <= ${late_ms} AND `received_at` - `at` >= -${early_ms}
-)
+FROM `placed` CROSS JOIN UNNEST(`windows_of`) AS `w` (`size_ms`, `start`)
 WHERE `start` >= ${exact_from}
 GROUP BY `client_id`, `screen_id`, `event_type`, `size_ms`, `start`;
