@@ -286,10 +286,11 @@ def held_up(cluster: Any, world: World) -> threading.Thread:
             failed.append(error)
 
     failed: list[Exception] = []
+    standing(world).sign = {}
     thread = threading.Thread(target=work)
     thread.failed = failed  # type: ignore[attr-defined]
     thread.start()
-    wait_until("the job to have begun", lambda: any((world.lake.place.root / "_jobs").glob("*/maps")), WAIT_S)
+    wait_until("Spark to have begun", lambda: standing(world).sign.get("jobs"), WAIT_S)
     return thread
 
 
@@ -373,17 +374,14 @@ def test_the_driver_dies_with_its_parent(spark: Any, make_world: Callable[..., W
     rng = np.random.default_rng(1)
     now = SystemClock().now_ms()
     world.land([("a", "s", "click", now - n * HOUR_MS, *map(float, rng.random(2))) for n in range(40)])
-    data = tmp_path / "other"
-    shutil.copytree(tmp_path / "lake", data / "lake")
-    shutil.copy(tmp_path / "isotherm.db", data / "isotherm.db")
-    words = ["rollup", "--data", str(data), "--engine", "spark", "--spark-submit", spark.submit]
+    words = ["rollup", "--data", str(tmp_path), "--engine", "spark", "--spark-submit", spark.submit]
     words += ["--from", iso(now - 3 * DAY_MS)[:10], "--to", iso(now + DAY_MS)[:10], "--level", "hour"]
     before = command_lines().keys()
     parent = subprocess.Popen(isotherm(*words), env=environment())
 
     def works() -> bool:
         assert parent.poll() is None, "it ended"
-        return any((data / "lake" / "_jobs").glob("*/maps"))
+        return any((tmp_path / "lake" / "_jobs").glob("*/maps"))
 
     try:
         wait_until("a job to run", works, WAIT_S)

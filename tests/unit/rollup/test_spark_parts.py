@@ -1,7 +1,9 @@
 """What of the Spark engine needs no Spark: how it is called, its scratch folder, its rows, and drivers that fail."""
 
 import os
+import socket
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -248,6 +250,36 @@ def test_close_does_not_wait_for_an_order(tmp_path: Path, lake: Lake) -> None:
     worker.join(30)
     assert failed
     assert not worker.is_alive()
+
+
+PARENTLESS = """
+import socket, sys, time
+from types import SimpleNamespace as Is
+sys.path.insert(0, sys.argv[1])
+import job
+
+status = Is(getExecutorMemoryStatus=lambda: Is(size=lambda: 1))
+context = Is(master="local", _jsc=Is(sc=lambda: status), statusTracker=lambda: Is(getActiveJobsIds=lambda: []))
+job.run = lambda spark, order: print("works", flush=True) or time.sleep(600)
+connection = socket.socket(fileno=int(sys.argv[2]))
+job.serve(Is(sparkContext=context), connection, 1.0)
+"""
+
+
+@pytest.mark.parametrize("order", [b"", b'{"kind": "tile"}\n'])
+def test_the_program_ends_when_the_other_side_goes_with_messages_unread(order: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        arguments = [sys.executable, "-c", PARENTLESS, str(JOB.parent), str(theirs.fileno())]
+        process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()], stdout=subprocess.PIPE)
+    with ours, process:
+        ours.sendall(order)
+        assert ours.recv(1) == b"{", "a sign of life, the rest of which nobody reads"
+        if order:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"works\n"
+        ours.close()
+        assert process.wait(60) == 0
 
 
 def test_scratch_goes_with_the_job_and_what_a_crash_left_goes_later(lake: Lake, tmp_path: Path) -> None:

@@ -117,6 +117,8 @@ class StandingDriver:
         self._process: _Process | None = None
         self._socket: socket.socket | None = None
         self._unread = b""
+        self.sign: dict[str, Any] = {}
+        """The driver's last sign of life: its `executors`, and how many of Spark's `jobs` are under way."""
 
     @property
     def pid(self) -> int | None:
@@ -189,6 +191,7 @@ class StandingDriver:
             message = self._next(SILENCE_S)
             if "alive" not in message:
                 return message
+            self.sign = message
         raise self._failure(f"the job did not end within {JOB_S:.0f} s")
 
     def _next(self, silence_s: float) -> dict[str, Any]:

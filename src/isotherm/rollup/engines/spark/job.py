@@ -152,19 +152,19 @@ class Watch:
             self._working = False
 
     def run(self) -> None:
-        """For ever; a thread's body. A Spark that does not answer ends the thread, and with it the signs of life."""
+        """For ever; a thread's body. Raises when Spark's own process is gone, or the other side."""
         while True:
             # The driver counts itself.
             executors = self._context._jsc.sc().getExecutorMemoryStatus().size() - 1
-            self._tell({"alive": True, "executors": executors})
+            jobs = len(self._context.statusTracker().getActiveJobsIds())
+            self._tell({"alive": True, "executors": executors, "jobs": jobs})
             if self._working and not self._local:
-                self._look(executors)
+                self._look(executors, jobs)
             time.sleep(SIGN_OF_LIFE_S)
 
-    def _look(self, executors: int) -> None:
+    def _look(self, executors: int, jobs: int) -> None:
         now = time.monotonic()
-        waits = executors == 0 and self._context.statusTracker().getActiveJobsIds()
-        if not waits or self._alone_since is None:
+        if executors > 0 or not jobs or self._alone_since is None:
             self._alone_since = now
         elif now - self._alone_since > self._patience_s:
             self.gave_up = (
@@ -207,12 +207,18 @@ def serve(spark: Any, connection: socket.socket, patience_s: float) -> None:
         with connection.makefile("rb") as stream:
             for line in stream:
                 orders.put(line)
-        # Whatever is being worked on, nobody waits for it any more. Spark's own process follows this one.
-        os._exit(0)
+
+    def or_end(work: Callable[[], None]) -> None:
+        # At the end of either, by an error too (the other side may go with unread messages, which is a reset),
+        # nobody waits for what is being worked on. Spark's own process follows this one.
+        try:
+            work()
+        finally:
+            os._exit(0)
 
     watch = Watch(spark, tell, patience_s)
-    threading.Thread(target=read, daemon=True).start()
-    threading.Thread(target=watch.run, daemon=True).start()
+    for work in (read, watch.run):
+        threading.Thread(target=or_end, args=(work,), daemon=True).start()
     while True:
         order = json.loads(orders.get())
         with watch.work():
