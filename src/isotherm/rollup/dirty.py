@@ -6,7 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from isotherm.rollup.buckets import Bucket
+from isotherm.rollup.buckets import Bucket, Level
 from isotherm.store.tables import dirty
 from isotherm.store.upsert import upsert
 
@@ -43,6 +43,17 @@ def clear(connection: Connection, bucket: Bucket, client_ids: Sequence[str], ver
                 dirty.c.version <= version,
             )
         )
+
+
+def behind(connection: Connection, bucket: Bucket) -> frozenset[str]:
+    """Clients of whose week some day is dirty: its sum then lacks what the day lacks.
+
+    Hours that are dirty do not count: what they lack is in no map yet.
+    """
+    if bucket.level is not Level.WEEK:
+        return frozenset()
+    days = (dirty.c.level == Level.DAY.value, dirty.c.start >= bucket.start, dirty.c.start < bucket.end)
+    return frozenset(connection.execute(sa.select(dirty.c.client_id).where(*days)).scalars())
 
 
 def clients_of(connection: Connection, bucket: Bucket) -> list[str]:

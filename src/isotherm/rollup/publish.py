@@ -102,7 +102,8 @@ def publish(connection: Connection, job: Publication, now_ms: int) -> list[str]:
     """Publish, mark the coarser buckets dirty, and clear the job's own marks; in the caller's write transaction.
 
     A client whose bucket was published by a newer job keeps that, and its bucket is marked again, since this job
-    may have inserted maps that the newer one knew nothing of. Returns the clients that were published.
+    may have inserted maps that the newer one knew nothing of. A week that was summed from a day that is behind stays
+    marked, so that reads go on taking its parts. Returns the clients that were published.
     """
     newer = set(
         connection.execute(
@@ -121,7 +122,8 @@ def publish(connection: Connection, job: Publication, now_ms: int) -> list[str]:
     # All coarser ones: a week must not pass for clean while its day is behind.
     dirty.mark(connection, job.bucket.ancestors(), winners, version, now_ms)
     dirty.mark(connection, [job.bucket], losers, version, now_ms)
-    dirty.clear(connection, job.bucket, winners, job.version)
+    behind = dirty.behind(connection, job.bucket)
+    dirty.clear(connection, job.bucket, [client_id for client_id in winners if client_id not in behind], job.version)
     return winners
 
 

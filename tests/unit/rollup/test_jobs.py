@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from isotherm.clock import DAY_MS, HOUR_MS
 from isotherm.rollup import jobs as jobs_module
-from isotherm.rollup.buckets import Bucket, Level, floor
+from isotherm.rollup.buckets import WEEK_MS, Bucket, Level, floor
 from isotherm.rollup.expiry import kept_from
 from isotherm.rollup.jobs import Expired
 from isotherm.rollup.leases import Busy, lease
+from isotherm.rollup.read import plan_read, sum_maps
 from isotherm.store import tables
 from isotherm.store.db import next_version, reading, writing
 
@@ -70,6 +71,25 @@ def test_a_late_event_reopens_hour_day_and_week(world: Any) -> None:
     world.run_all()
     world.check()
     assert all(world.dirty(level) == {} for level in Level)
+
+
+def test_a_week_that_was_summed_while_a_day_is_behind_stays_marked(world: Any) -> None:
+    row = ("a", "s", "click", world.hour, 0.5, 0.5)
+    world.land([row])
+    world.run_all()
+    world.land([row])
+    world.run(Level.HOUR, world.hour)
+    for finer, events in ((Level.WEEK, 1), (Level.DAY, 2), (Level.WEEK, 2)):
+        # Whatever was summed last, a reader of the week sees both.
+        assert list(world.dirty(Level.WEEK)) == [floor(Level.WEEK, world.hour)]
+        world.run(finer, world.hour)
+        assert world.published(finer)["a", floor(finer, world.hour)].rows == events
+        week = floor(Level.WEEK, world.hour)
+        with reading(world.database) as connection:
+            plan = plan_read(connection, "a", week, week + WEEK_MS, world.clock.now_ms(), world.settings)
+        assert sum_maps(world.olap, "a", "s", "click", "", plan.buckets).sum() == 2
+    assert world.dirty(Level.WEEK) == {}
+    world.check()
 
 
 def test_weeks_start_on_monday(world: Any) -> None:
