@@ -66,7 +66,7 @@ fix: setup ## repair what the linter and formatter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure, beside the floors and the peers; writes docs/benchmarks.md
+bench: setup services ## measure, beside the floors and the peers; writes docs/benchmarks.md
 	$(BIN)/python -m bench
 
 docs: setup ## write the generated reference pages under docs/reference/

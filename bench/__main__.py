@@ -1,6 +1,7 @@
 """`python -m bench [PART ...]`: measure, and write down what was found.
 
-Parts: ingest, jobs, end_to_end, query, memory, size, sdk, first_paint.
+Parts: ingest, jobs, end_to_end, query, memory, size, sdk, first_paint; on real servers of the distributed build (see
+tests/services/README.md, fetched by `make services`): collect_kafka, land_s3, jobs_spark, windows.
 
 Loads go to 127.0.0.1 only. Everything lies in a temporary folder that is removed at the end; every process that is
 started is stopped by its id, also when a measurement fails.
@@ -20,6 +21,7 @@ from types import FrameType
 from typing import Any, Final
 
 from bench import end_to_end, first_paint, machine, memory, query, report, sdk, size
+from bench.distributed import collect, hourly, landing, windows
 from bench.ingest import measure as ingest
 from bench.jobs import measure as jobs
 from bench.sizes import FULL, QUICK, Sizes
@@ -34,6 +36,10 @@ MEASUREMENTS: Final[dict[str, Callable[[Sizes, Path], dict[str, Any]]]] = {
     "size": size.run,
     "sdk": sdk.run,
     "first_paint": first_paint.run,
+    "collect_kafka": collect.run,
+    "land_s3": landing.run,
+    "jobs_spark": hourly.run,
+    "windows": windows.run,
 }
 RESULTS: Final = Path(__file__).parent / "results" / "latest.json"
 TABLE: Final = Path("docs/benchmarks.md")

@@ -19,15 +19,15 @@ def _busy_seconds() -> float:
 
 
 class Others:
-    """CPU that processes took that are neither ours, nor below us and ended, nor in the tree of `pid`."""
+    """CPU that processes took that are neither ours, nor below us and ended, nor in the trees of `pids`."""
 
-    def __init__(self, pid: int | None = None) -> None:
-        self._pid = pid
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
         self._start = time.monotonic()
         self._before = self._taken()
 
     def _taken(self) -> float:
-        own = sum(os.times()[:4]) + (cpu_seconds(self._pid) if self._pid else 0)
+        own = sum(os.times()[:4]) + sum(map(cpu_seconds, self._pids))
         return _busy_seconds() - own
 
     def cores(self) -> float:
@@ -35,11 +35,11 @@ class Others:
         return round(max(0.0, self._taken() - self._before) / (time.monotonic() - self._start), 2)
 
 
-def wait_quiet() -> None:
-    """Return when the rest of the machine was idle for a second, or after WAIT_SECONDS."""
-    deadline = time.monotonic() + WAIT_SECONDS
+def wait_quiet(*pids: int, seconds: float = WAIT_SECONDS) -> None:
+    """Return when the rest of the machine was idle for a second, or after `seconds`; `pids` as of `Others`."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        others = Others()
+        others = Others(*pids)
         time.sleep(1)
         if others.cores() <= QUIET_CORES:
             return

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from bench.distributed import report as distributed
+
 INTRODUCTION: Final = """# Benchmarks
 
 Written by `make bench` from [bench/results/latest.json](../bench/results/latest.json); do not edit by hand.
@@ -46,6 +48,11 @@ def render(results: dict[str, Any]) -> str:
     for name, write in writers.items():
         if name in results:
             parts.append(f"## {FOLDED[name]}\n\n{write(results[name])}\n{_where(results[name])}")
+    if distributed.PARTS.keys() & results.keys():
+        parts.append(distributed.INTRODUCTION)
+    for name, (title, texts, tables) in distributed.sections(results).items():
+        told = "\n".join(f"{text}\n\n{_table(*table)}" for text, table in zip(texts, tables, strict=True))
+        parts.append(f"### {title}\n\n{told}\n{_where(results[name])}")
     return "\n".join(parts)
 
 
@@ -102,6 +109,7 @@ def _gates(results: dict[str, Any]) -> str:
         rows.append(("browser SDK, gzip", "<= 6,000 bytes", f"{sdk['gzip_bytes']:,}", sdk["gzip_bytes"] <= 6000))
         more = sdk["with"]["long_tasks"] - sdk["without"]["long_tasks"]
         rows.append(("tasks over 50 ms that the SDK adds, 4 x slower CPU", "0", f"{more:g}", more <= 0))
+    rows += distributed.gates(results)
     return GATES + "".join(f"| {a} | {b} | {c} | {'met' if ok else '**missed**'} |\n" for a, b, c, ok in rows)
 
 

@@ -35,6 +35,18 @@ class Sizes:
     sdk_rounds: int
     paint_visitors: int
     paint_rounds: int
+    kafka_seconds: int
+    kafka_rounds: int
+    land_records: int
+    """Records of `events` events on the topic that is landed to S3."""
+    land_rounds: int
+    spark_rows: int
+    spark_rounds: int
+    window_probes: int
+    """Batches whose way into a live window is timed, per engine."""
+    window_rate: int
+    """Events per second while the engines' CPU time is measured."""
+    window_seconds: int
 
 
 FULL: Final = Sizes(
@@ -59,6 +71,15 @@ FULL: Final = Sizes(
     sdk_rounds=3,
     paint_visitors=600,
     paint_rounds=15,
+    kafka_seconds=10,
+    kafka_rounds=3,
+    land_records=20_000,
+    land_rounds=3,
+    spark_rows=20_000_000,
+    spark_rounds=3,
+    window_probes=40,
+    window_rate=50_000,
+    window_seconds=20,
 )
 
 QUICK: Final = Sizes(
@@ -83,4 +104,13 @@ QUICK: Final = Sizes(
     sdk_rounds=1,
     paint_visitors=20,
     paint_rounds=2,
+    kafka_seconds=1,
+    kafka_rounds=1,
+    land_records=300,
+    land_rounds=1,
+    spark_rows=40_000,
+    spark_rounds=1,
+    window_probes=3,
+    window_rate=10_000,
+    window_seconds=2,
 )

@@ -1,8 +1,8 @@
 """The same counts by the peers: each takes the files' paths; `Counts` is what all of them are compared as."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,13 @@ Counts = dict[Key, npt.NDArray[np.int64]]
 KEYS: Final = ("client_id", "screen_id", "event_type")
 
 
-def by_numpy(paths: Sequence[str]) -> Counts:
+def by_numpy(files: Iterable[str | BinaryIO]) -> Counts:
     """pyarrow reads the five columns, then one np.bincount a file over map and cell; all on one thread."""
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     counts: Counts = {}
-    for path in paths:
-        table = pq.read_table(path, columns=[*KEYS, "x_norm", "y_norm"], read_dictionary=KEYS, use_threads=False)
+    for file in files:
+        table = pq.read_table(file, columns=[*KEYS, "x_norm", "y_norm"], read_dictionary=KEYS, use_threads=False)
         table = table.unify_dictionaries().combine_chunks()
         _add(counts, *_bincount(table))
     return counts

@@ -52,7 +52,7 @@ def main(engine: str, data: Path, hour: int) -> dict[str, Any]:
         outcome, facts = _timed(lambda: job.run_hours(hour, clients))
         if outcome.tiled != sum(file.rows for file in files):
             raise IsothermError(f"bench: the job counted {outcome.tiled} events")
-        return facts | {"hash": engines.digest(_stored(olap))}
+        return facts | {"hash": engines.digest(stored(olap))}
     finally:
         olap.close()
 
@@ -65,7 +65,7 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     return found, facts | {"peak_rss_mb": round(peak / 1e6)}
 
 
-def _stored(olap: Olap) -> Counts:
+def stored(olap: Olap) -> Counts:
     """The published maps as counts of every cell."""
     rows = olap.query("SELECT client_id, screen_id, event_type, cells, counts FROM maps FINAL", profile="write")
     keys = zip(*(rows.column(name).to_pylist() for name in engines.KEYS), strict=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -26,6 +26,22 @@ _GRACE_S: Final = 4.0
 _QUEUED_KBYTES: Final = 512 << 10
 
 
+def producer_options(target: Target) -> dict[str, Any]:
+    """librdkafka's options of the producer."""
+    options = target.client(
+        compression_type="lz4",
+        partitioner="murmur2_random",
+        linger_ms=5,
+        batch_size=1 << 20,
+        message_max_bytes=MESSAGE_BYTES,
+        message_timeout_ms=int(DELIVERY_S * 1000),
+        request_timeout_ms=int(DELIVERY_S * 1000),
+        queue_buffering_max_kbytes=_QUEUED_KBYTES,
+        topic_metadata_refresh_interval_ms=30_000,
+    )
+    return options | {"enable.idempotence": True, "acks": "all"}
+
+
 class Writer:
     """One idempotent producer; several threads may append."""
 
@@ -36,18 +52,7 @@ class Writer:
         self._failing = False
 
     def _make(self) -> Producer:
-        options = self._target.client(
-            compression_type="lz4",
-            partitioner="murmur2_random",
-            linger_ms=5,
-            batch_size=1 << 20,
-            message_max_bytes=MESSAGE_BYTES,
-            message_timeout_ms=int(DELIVERY_S * 1000),
-            request_timeout_ms=int(DELIVERY_S * 1000),
-            queue_buffering_max_kbytes=_QUEUED_KBYTES,
-            topic_metadata_refresh_interval_ms=30_000,
-        )
-        return make(Producer, options | {"enable.idempotence": True, "acks": "all"})
+        return make(Producer, producer_options(self._target))
 
     def append(self, records: Sequence[Record]) -> list[Position | None]:
         """Write the records and wait until all are confirmed. Raises Backpressure, see the module."""

@@ -25,6 +25,15 @@ def quick(name: str, results: Path) -> dict[str, Any]:
     return json.loads(results.read_text())[name]
 
 
+def on_servers(name: str, results: Path) -> dict[str, Any]:
+    """`quick` of a measurement that starts servers itself; skipped where they were not fetched."""
+    done = bench(name, "--quick", "--results", str(results))
+    if "make services" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return json.loads(results.read_text())[name]
+
+
 def missing() -> list[str]:
     sys.path.insert(0, str(ROOT))
     try:
@@ -114,3 +123,40 @@ def test_the_recording_is_weighed(tmp_path: Path) -> None:
     found = quick("size", tmp_path / "results.json")
     assert found["events"] > 1_000_000
     assert 0 < found["bytes_per_event"] <= found["unmerged_bytes_per_event"]
+
+
+@needs_programs
+@pytest.mark.services("kafka")
+def test_collector_to_kafka_beside_librdkafka(tmp_path: Path) -> None:
+    found = on_servers("collect_kafka", tmp_path / "results.json")
+    for one in (found["floor"], found["isotherm"]):
+        assert one["events_per_second"] > 0
+        assert one["broker_cpu_s_per_million"] > 0
+    assert found["isotherm"]["p50_ms"] > 0
+    assert len(found["ratios"]) == 1
+
+
+@needs_programs
+@pytest.mark.services("kafka", "versitygw", "postgres")
+def test_bench_landing_to_s3_lands_every_event(tmp_path: Path) -> None:
+    found = on_servers("land_s3", tmp_path / "results.json")
+    assert found["events"] == 300 * 200
+    assert found["files"] > 0
+    assert found["isotherm"]["per_core"] > 0
+    assert found["floor"]["cpu_s_per_million"] > 0
+
+
+@pytest.mark.services("versitygw", "clickhouse_server", "spark_cluster")
+def test_spark_and_clickhouse_count_the_same(tmp_path: Path) -> None:
+    engines = on_servers("jobs_spark", tmp_path / "results.json")["engines"]
+    assert set(engines) == {"spark", "chdb", "front", "numpy"}
+    assert all(one["seconds"] > 0 and one["first_seconds"] > 0 for one in engines.values())
+
+
+@needs_programs
+@pytest.mark.services("kafka", "redis_server", "flink_cluster")
+def test_live_windows_are_waited_for(tmp_path: Path) -> None:
+    found = on_servers("windows", tmp_path / "results.json")
+    for engine in found["engines"].values():
+        assert 0 < engine["floor_p50_ms"] <= engine["p50_ms"] <= engine["p95_ms"]
+        assert engine["events"] > 0
