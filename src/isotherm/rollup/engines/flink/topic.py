@@ -4,8 +4,7 @@ A row is the absolute state of one window, so reading one twice, or an older one
 recovers, changes nothing: counts only grow. Rows older than the longest life of a window need not be read at all.
 """
 
-from collections.abc import Sequence
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -25,6 +24,11 @@ from isotherm.rollup.windows.rule import BY_MS, LONGEST_TTL_MS
 
 CONFIG: Final = {"cleanup.policy": "compact,delete", "retention.ms": str(DAY_MS), "segment.ms": str(60 * MINUTE_MS)}
 _ASK_S: Final = 10.0
+_AGAIN_S: Final = 0.2
+_SOON: Final = frozenset(
+    {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART}
+)
+"""What brokers say of a topic that was just made, or whose leader moves."""
 _AT_ONCE: Final = 5_000
 _DISORDER_MS: Final = 5 * MINUTE_MS
 """Flink's machines write by their own clocks."""
@@ -95,15 +99,23 @@ class Topic:
         }
         consumer = self._consumer = Consumer(self._options() | own)
         name, since = self._settings.windows_topic, self._clock.now_ms() - LONGEST_TTL_MS - _DISORDER_MS
-        try:
-            partitions = consumer.list_topics(name, _ASK_S).topics[name].partitions
-            asked = [TopicPartition(name, partition, since) for partition in partitions]
-            starts: Sequence[TopicPartition] = consumer.offsets_for_times(asked, _ASK_S)
-        except KafkaException as error:
-            raise self._away(error.args[0].str()) from None
+        starts = self._starts(consumer, name, since)
         # Where nothing is so new there is nothing to read before what comes next.
         self._behind = {start.partition for start in starts if start.offset not in (OFFSET_END, -1)}
-        consumer.assign(list(starts))
+        consumer.assign(starts)
+
+    def _starts(self, consumer: Consumer, name: str, since: int) -> list[TopicPartition]:
+        """Where records from `since` (ms) on begin; a topic that was just made has no leaders for a moment."""
+        end = monotonic() + _ASK_S
+        while True:
+            try:
+                partitions = consumer.list_topics(name, _ASK_S).topics[name].partitions
+                asked = [TopicPartition(name, partition, since) for partition in partitions]
+                return list(consumer.offsets_for_times(asked, _ASK_S))
+            except KafkaException as error:
+                if monotonic() > end or error.args[0].code() not in _SOON:
+                    raise self._away(error.args[0].str()) from None
+                sleep(_AGAIN_S)
 
     def read(self, seconds: float) -> list[Window]:
         """Windows as they changed, waiting so long for the first. Raises Backpressure when the brokers are away."""
@@ -116,7 +128,7 @@ class Topic:
                 found += _windows(message.value())
             elif error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
                 self._behind.discard(message.partition())
-            elif not error.retriable() and monotonic() >= end:
+            elif monotonic() >= end:
                 raise self._away(error.str())
         return found
 
