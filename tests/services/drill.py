@@ -274,8 +274,9 @@ class World:
     def landers(self) -> list[int]:
         """How many partitions each member of the landers' group has, by the broker; in order."""
         group = f"{self.topic}.land"
-        asked = AdminClient(self.servers.kafka.client_settings()).describe_consumer_groups([group], request_timeout=20)
-        return sorted(len(member.assignment.topic_partitions) for member in asked[group].result(20).members)
+        admin = AdminClient(self.servers.kafka.client_settings())
+        found = admin.describe_consumer_groups([group], request_timeout=20)[group].result(20)
+        return sorted(len(member.assignment.topic_partitions) for member in found.members)
 
     @property
     def topic(self) -> str:

@@ -226,7 +226,7 @@ def test_drill_landers_join_and_leave(world: World) -> None:
                 wait_until("the others to have them back", lambda: world.landers() == [2, 2], 60)
                 drill.recovers()
         finally:
-            third.stop()
+            third.kill("land-1")
 
 
 def children(server: int) -> list[int]:
