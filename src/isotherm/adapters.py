@@ -12,7 +12,7 @@ Adapters = Mapping[str, tuple[str, str]]
 """URL scheme -> (import path `module:name` of the opener, the extra of our package that it needs, or "")."""
 
 
-def adapter(store: Store | Literal["engine", "stream"], url: str, known: Adapters) -> Any:
+def adapter(store: Store | Literal["engine", "stream", "scan"], url: str, known: Adapters) -> Any:
     """The opener for this URL, or bare scheme, of the setting `store`.
 
     Raises ConfigError for an unknown scheme, naming the known ones, and for a package that is not installed, naming

@@ -125,6 +125,16 @@ class Settings(BaseSettings):
         description="Time of the log's records. `event` splits a batch by event hour, for a Kafka Connect sink that "
         "names its files by record time; see docs/scale.md for what the topic needs then.",
     )
+    scan: str = Field(
+        "",
+        description="Where a Kafka Connect sink writes the log's records: file:///folder, or "
+        "s3://bucket/prefix?endpoint=URL&region=NAME. Landing then reads these files instead of the log.",
+    )
+    scan_group: str = Field(
+        "connect-isotherm-raw",
+        min_length=1,
+        description="Consumer group of that sink, which is connect- and the connector's name: its offsets are watched.",
+    )
     kafka_partitions: int = Field(12, ge=1, le=10_000, description="Partitions of a topic that is created.")
     kafka_replication: int = Field(3, ge=1, le=15, description="Copies of a topic that is created.")
     kafka_options: Annotated[dict[str, str], NoDecode] = Field(
@@ -248,6 +258,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 "log_timestamp: the embedded log goes by the time of receipt; `event` is for a Kafka log that Kafka "
                 "Connect reads, so set log to kafka://host:port?topic=NAME or leave log_timestamp out"
+            )
+        if self.scan and self.url("log").startswith("lmdb:"):
+            raise ValueError(
+                "scan: a sink's files come from a Kafka log, and the collector writes to the embedded one; set log to "
+                "kafka://host:port?topic=NAME, or leave scan out"
             )
         return self
 

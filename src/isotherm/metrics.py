@@ -39,6 +39,17 @@ COMMIT_RECORDS = Histogram(
     registry=REGISTRY,
 )
 LAG_RECORDS = Gauge("isotherm_log_lag_records", "Head minus landed, in records.", ["consumer"], registry=REGISTRY)
+SINK_STILL = Gauge(
+    "isotherm_sink_still_seconds",
+    "For how long the committed offsets of the sink whose files are scanned have not moved, while records wait.",
+    registry=REGISTRY,
+)
+SCANNED_FILES = Gauge(
+    "isotherm_scanned_files",
+    "Files of the sink that is scanned, by state: landed, due, unreadable.",
+    ["state"],
+    registry=REGISTRY,
+)
 LANDED_ROWS = Counter("isotherm_land_rows", "Rows listed in the lake's manifest.", registry=REGISTRY)
 LANDED_FILES = Counter("isotherm_land_files", "Files listed in the lake's manifest.", registry=REGISTRY)
 TILE_JOBS = Counter("isotherm_tile_jobs", "Tile jobs by level and outcome.", ["level", "outcome"], registry=REGISTRY)

@@ -68,7 +68,9 @@ def run_app(settings: Settings, role: str, *, with_jobs: bool, supervised: bool)
 def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
     told: dict[str, Any] = {}
     if with_jobs:
-        told = {"status": partial(_facts, parts), "unlanded": find_unlanded(parts)}
+        told = {"status": partial(_facts, parts)}
+        # A sink holds what it has read by itself: how much of a client that is, nobody can ask it.
+        told |= {} if parts.settings.scan else {"unlanded": find_unlanded(parts)}
     deps = Deps(
         settings=parts.settings,
         engine=parts.engine,
@@ -96,13 +98,15 @@ def _facts(parts: Parts) -> dict[str, Any]:
 
 
 def _start_jobs(parts: Parts, workers: Workers) -> None:
-    workers.start("lander", parts.lander.run)
+    workers.start("lander", parts.scanner.run if parts.settings.scan else parts.lander.run)
     workers.start("scheduler", parts.scheduler.run)
     workers.start("stream", parts.stream.run)
 
 
 def _drain(parts: Parts, logger: Any) -> None:
     """Land what the log still holds, as long as a supervisor may wait; the rest lands after the next start."""
+    if parts.settings.scan:
+        return
     deadline = time.monotonic() + DRAIN_SECONDS
     while (lag := parts.lander.status().lag) and time.monotonic() < deadline:
         parts.lander.step(force=True)

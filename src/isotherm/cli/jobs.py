@@ -64,13 +64,33 @@ def _named(bucket: Bucket) -> dict[str, Any]:
     return {"level": bucket.level.value, "start": iso(bucket.start)}
 
 
-def status_facts(parts: "Parts") -> dict[str, Any]:
-    """What only this process knows, for GET /v1/status: lander, scheduler, stream, log."""
-    lander, log = parts.lander.status(), parts.log.status()
+def _lander_facts(parts: "Parts") -> dict[str, Any]:
+    lander = parts.lander.status()
+    intake = parts.lander.intake()
     return {
         "idle": lander.lag == 0,
         "lander": msgspec.to_builtins(lander),
-        "intake": msgspec.to_builtins(parts.lander.intake()),
+        "intake": msgspec.to_builtins(intake),
+    }
+
+
+def _scanner_facts(parts: "Parts") -> dict[str, Any]:
+    """The scanner in the lander's place: what the sink has not read counts as lag, files that wait are on their way."""
+    scanner = parts.scanner.status()
+    lag = scanner.sink.lag if scanner.sink is not None else 0
+    quiet = scanner.sink is not None and scanner.last_scan_at is not None and not scanner.due
+    return {
+        "idle": quiet and not lag,
+        "lander": msgspec.to_builtins(scanner) | {"lag": lag, "oldest_unlanded_ms": 0},
+        "intake": None,
+    }
+
+
+def status_facts(parts: "Parts") -> dict[str, Any]:
+    """What only this process knows, for GET /v1/status: lander, scheduler, stream, log."""
+    landing = _scanner_facts(parts) if parts.settings.scan else _lander_facts(parts)
+    log = parts.log.status()
+    return landing | {
         "scheduler": parts.scheduler.status(),
         "stream": msgspec.to_builtins(parts.stream.status()),
         "log": {

@@ -67,6 +67,8 @@ class Stores(Where):
     cache: Annotated[Text, setting("cache", STORES)] = None
     log_key: Annotated[Literal["screen", "client"] | None, setting("log_key", SCALE)] = None
     log_timestamp: Annotated[Literal["received", "event"] | None, setting("log_timestamp", SCALE)] = None
+    scan: Annotated[Text, setting("scan", SCALE)] = None
+    scan_group: Annotated[Text, setting("scan_group", SCALE)] = None
     kafka_partitions: Annotated[Number, setting("kafka_partitions", SCALE)] = None
     kafka_replication: Annotated[Number, setting("kafka_replication", SCALE)] = None
     kafka_options: Annotated[Text, setting("kafka_options", SCALE)] = None

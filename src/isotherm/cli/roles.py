@@ -17,6 +17,8 @@ from isotherm.eventlog.port import EventLog, open_log
 from isotherm.land.lake import Lake, open_lake
 from isotherm.land.lander import Lander
 from isotherm.land.manifest import Manifest
+from isotherm.land.scan import Scanner
+from isotherm.land.scan_source import open_source
 from isotherm.rollup.scheduler import Scheduler
 from isotherm.rollup.windows.port import Stream, open_stream
 from isotherm.store.cache import Cache, open_cache
@@ -75,6 +77,11 @@ class Parts:
     @cached_property
     def lander(self) -> Lander:
         return Lander(self.settings, self.log, self.lake, self.manifest, self.clock)
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """What lands instead of the lander where `scan` is set."""
+        return Scanner(self.settings, self.log, open_source(self.settings), self.lake, self.manifest, self.clock)
 
     @cached_property
     def scheduler(self) -> Scheduler:

@@ -1,6 +1,6 @@
 """`isotherm status`: everything at one glance."""
 
-from typing import Any
+from typing import Any, Final
 
 from isotherm.cli.client import AppClient, require_data, running_app
 from isotherm.cli.options import AsJson, Serving
@@ -10,6 +10,9 @@ from isotherm.clock import SystemClock
 from isotherm.config import Settings
 from isotherm.eventlog.port import open_log
 from isotherm.store.db import open_db, reading
+
+_FILES: Final = 5
+"""Files that wait are named up to so many."""
 
 
 def command(settings: Serving | None = None, *, json: AsJson = False) -> int:
@@ -81,6 +84,7 @@ def _say(facts: dict[str, Any], app: AppClient | None) -> None:
         out.print(f"  supervisor [dim]process[/] {facts['pids']['up']}")
     out.print()
     _say_log(facts.get("log", {}), facts.get("lander") or {})
+    _say_scan(facts.get("lander") or {})
     for name, lake in facts.get("lake", {}).items():
         row = f"{lake['bytes'] / max(lake['rows'], 1):.1f} bytes a row"
         out.print(f"lake     {name}: {lake['rows']:,} rows in {lake['files']:,} files, {size(lake['bytes'])} ({row})")
@@ -90,6 +94,27 @@ def _say(facts: dict[str, Any], app: AppClient | None) -> None:
     tiles, waiting = _by_level(facts.get("tiles", {})), _by_level(facts.get("dirty", {}))
     out.print(f"tiles    {f'{tiles} buckets are published' if tiles else 'none yet'}")
     out.print(f"         {f'{waiting} buckets wait to be tiled again' if waiting else 'nothing waits'}")
+
+
+def _say_scan(scanner: dict[str, Any]) -> None:
+    """The files of a sink, where these are landed instead of the log."""
+    if "source" not in scanner:
+        return
+    out = console()
+    out.print(
+        f"scan     {scanner['files']:,} files with {scanner['lines']:,} records landed, {scanner['due']:,} are due"
+    )
+    out.print(f"         from {scanner['source']}", markup=False)
+    for waiting in scanner["waiting"][:_FILES]:
+        out.print(
+            f"         waits since {moment(waiting['since'])}: {waiting['path']}: {waiting['reason']}", markup=False
+        )
+    if len(scanner["waiting"]) > _FILES:
+        out.print(f"         and {len(scanner['waiting']) - _FILES:,} more files that wait")
+    if scanner["misplaced"]:
+        out.print(f"         {scanner['misplaced']:,} records lay in another client's folder; they count for their own")
+    if scanner["sink"] and scanner["sink"]["problem"]:
+        out.print(f"[red]sink[/]     {scanner['sink']['problem']}")
 
 
 def _say_stream(stream: dict[str, Any] | None) -> None:

@@ -49,6 +49,11 @@ def corrected(parsed: Parsed, skew_ms: int) -> Times:
     return np.array(parsed.times, np.int64) + skew_ms
 
 
+def one_line(text: bytes) -> bytes:
+    """The JSON text without line breaks: outside of strings they are white space, inside none can be."""
+    return text.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in text or b"\r" in text else text
+
+
 def pieces(body: bytes, parsed: Parsed, skew_ms: int) -> Iterator[Piece]:
     """The batch's events by UTC hour, earliest first, each in the order of the body."""
     raws, times = split(body, parsed), corrected(parsed, skew_ms)
@@ -62,6 +67,6 @@ def pieces(body: bytes, parsed: Parsed, skew_ms: int) -> Iterator[Piece]:
             hour=int(hours[listed[0]]),
             first_ms=int(times[places].min()),
             positions=[parsed.positions[at] for at in listed],
-            batch=encode({**head, "events": [raws[at] for at in listed]}),
+            batch=one_line(encode({**head, "events": [raws[at] for at in listed]})),
         )
         head = {name: value for name, value in head.items() if name not in _OF_THE_REQUEST}

@@ -27,7 +27,7 @@ from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from isotherm.collect.decode import check_content_type, json_text
 from isotherm.collect.request import Parsed, Request
 from isotherm.collect.shapes import BATCH_FIELDS, encode
-from isotherm.collect.slices import Piece, Slice, corrected, pieces
+from isotherm.collect.slices import Piece, Slice, corrected, one_line, pieces
 from isotherm.collect.validate import drop, parse, strict_json
 from isotherm.errors import DropReason, Problem
 from isotherm.eventlog.port import Record
@@ -50,6 +50,11 @@ class Rules:
     max_record_bytes: int
     key_is_client: bool = False
     time_is_event: bool = False
+
+    @property
+    def one_line(self) -> bool:
+        """Whether a sink of Kafka Connect may write the records, one to a line."""
+        return self.key_is_client or self.time_is_event
 
 
 def decode(request: Request, rules: Rules) -> None:
@@ -155,11 +160,14 @@ def enrich(request: Request, rules: Rules) -> None:
         request.slices = [_slice(request, rules, key, piece) for piece in _pieces(request, parsed)]
         return
     kept = request.accepted > 0
+    batch = strict_json(request.body, parsed) if kept else None
+    if batch is not None and rules.one_line:
+        batch = one_line(batch)
     value = _envelope(
         request,
         request.counts,
         positions=parsed.positions if kept and parsed.rejections else None,
-        batch=strict_json(request.body, parsed) if kept else None,
+        batch=batch,
     )
     _check_size(value, rules)
     identity = record_id(facts.client_id, given) if given and kept else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -53,6 +53,14 @@ class S3Place(Struct, frozen=True):
 
 
 Place = LocalPlace | S3Place
+
+
+class Found(NamedTuple):
+    """An object that was listed; `mark` is another one once it was written again."""
+
+    path: str
+    bytes: int
+    mark: str
 
 
 class LakeUnavailable(IsothermError):

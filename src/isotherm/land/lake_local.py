@@ -14,7 +14,7 @@ from obstore.store import LocalStore
 
 from isotherm.config import Settings
 from isotherm.errors import ConfigError
-from isotherm.land.lake import LocalPlace, checked
+from isotherm.land.lake import Found, LocalPlace, checked
 
 
 class LocalLake:
@@ -90,6 +90,12 @@ class LocalLake:
         for chunk in obstore.list(self._store, prefix or None):
             for meta in chunk:
                 yield meta["path"], meta["size"]
+
+    def found(self) -> Iterator[Found]:
+        """Every object with its mark, which the file's name, time and size make."""
+        for chunk in obstore.list(self._store):
+            for meta in chunk:
+                yield Found(meta["path"], meta["size"], str(meta["e_tag"]))
 
     def _inside(self, path: str) -> Path:
         target = self.local_path(path)

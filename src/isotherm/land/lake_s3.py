@@ -16,7 +16,7 @@ from obstore.store import S3Store
 
 from isotherm.config import Settings, without_password
 from isotherm.errors import ConfigError
-from isotherm.land.lake import LakeUnavailable, S3Place, checked
+from isotherm.land.lake import Found, LakeUnavailable, S3Place, checked
 
 SINGLE_BYTES: Final = 16 << 20
 """Objects up to this size are sent in one conditional request; larger ones in parts of this size."""
@@ -103,6 +103,13 @@ class S3Lake:
             for chunk in obstore.list(self._store, prefix or None, chunk_size=1000):
                 for meta in chunk:
                     yield meta["path"], meta["size"]
+
+    def found(self) -> Iterator[Found]:
+        """Every object with its mark: the entity tag that the store gives it, else its time."""
+        with self._errors():
+            for chunk in obstore.list(self._store, chunk_size=1000):
+                for meta in chunk:
+                    yield Found(meta["path"], meta["size"], str(meta["e_tag"] or meta["last_modified"]))
 
     def read_range(self, path: str, start: int, end: int) -> memoryview:
         """The bytes [start, end) of an object that is that long; FileNotFoundError when it is missing."""

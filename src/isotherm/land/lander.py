@@ -7,29 +7,24 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
-import msgspec
-import numpy as np
-import pyarrow as pa
 import structlog
 
 from isotherm.clock import SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import EventLog, Stored
-from isotherm.land import known, ledger, rowhash, shapes
+from isotherm.land import ledger
+from isotherm.land.assemble import Fresh, keep, measure, new_rows, plan, said_by
 from isotherm.land.buffers import Buffer, Gap, LanderStatus, PartitionStatus, by_partition
-from isotherm.land.effects import Compared
-from isotherm.land.imports import new_rows
-from isotherm.land.lake import Lake, LakeUnavailable
+from isotherm.land.lake import Lake
 from isotherm.land.lake_local import LocalLake
-from isotherm.land.landing import LakeFile, Landing, OffsetRange
+from isotherm.land.landing import LakeFile, Landing
 from isotherm.land.manifest import Manifest
-from isotherm.land.parts import Part, describe, int64, split
-from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_files
+from isotherm.land.scanned import claim_log
+from isotherm.land.store import Checkpoint, no_checkpoint, write_and_land
 from isotherm.land.upkeep import Upkeep
-from isotherm.land.waiting import Intake, Unlanded, Waiting, totals
-from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS, LANDED_FILES, LANDED_ROWS
-from isotherm.store.db import reading
+from isotherm.land.waiting import Intake, Unlanded, Waiting
+from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS
 
 CONSUMER: Final = "land"
 _READ_BYTES: Final = 8 << 20
@@ -62,6 +57,7 @@ class Lander:
         self._clock = clock
         self._checkpoint = checkpoint
         self._dry: set[int] = set()
+        self._formats = settings.land_formats
         self._dead = LocalLake.of_folder(settings.data.absolute() / "dead")
         self._buffers: dict[int, Buffer] = {}
         self._assigned: list[int] = []
@@ -121,7 +117,7 @@ class Lander:
                 failures += 1
                 busy = False
                 self._failed(error)
-            stop.wait(0.0 if busy else _pause(failures))
+            stop.wait(0.0 if busy else pause(failures))
         try:
             self.step(force=True)
         except Exception as error:  # noqa: BLE001 - what was read stays on the log and lands at the next start
@@ -174,8 +170,13 @@ class Lander:
 
     @cached_property
     def log_identity(self) -> str:
-        """Of the log that is landed, as the manifest names it. Raises Backpressure while the log cannot be asked."""
-        return self._log.identity
+        """Of the log that is landed, as the manifest names it.
+
+        Raises Backpressure while the log cannot be asked, ConfigError when it is landed by scanning a sink's files.
+        """
+        identity = self._log.identity
+        claim_log(self._manifest.engine, identity, "log")
+        return identity
 
     def _step(self, partitions: Sequence[int], *, force: bool) -> int:
         asked_at = self._clock.now_ms()
@@ -265,13 +266,12 @@ class Lander:
         self._keep_dead(buffer)
         counts: Counter[ledger.Key] = Counter()
         ledger.fold_tallies(counts, [tally for d in buffer.decoded for tally in d.tallies])
-        parts, claims, compared = self._new_rows(buffer, counts)
-        planned = self._plan(partition, buffer, parts)
-        landing = self._landing(partition, buffer, parts, counts)
-        landing = msgspec.structs.replace(landing, claims=claims, compared=compared)
-        del self._buffers[partition], parts
+        fresh = new_rows(buffer.decoded, counts, self._lake, self._manifest, by_id=not self._log.knows_ids)
+        planned = plan(fresh.parts, (self.log_identity, partition), buffer.first, buffer.next - 1, self._formats)
+        landing = self._landing(partition, buffer, fresh, counts)
+        del self._buffers[partition], fresh
         buffer.decoded.clear()
-        version, written = self._write(landing, planned)
+        version, written = write_and_land(self._lake, self._manifest, landing, planned, self._checkpoint)
         if version is None:
             self._waiting.forgotten(partition)
             _log.info("another lander was first", partition=partition, first=landing.first, last=landing.next - 1)
@@ -283,10 +283,8 @@ class Lander:
         self._buffers[partition] = Buffer(landing.next, landing.next, [])
         return self._count(written, counts)
 
-    def _landing(self, partition: int, buffer: Buffer, parts: list[Part], counts: "Counter[ledger.Key]") -> Landing:
-        """What the one transaction says of these parts; the files come when they are written."""
-        arrived = totals(tally for d in buffer.decoded for tally in d.tallies)
-        said = {offset: shape for d in buffer.decoded for offset, shape in d.shapes.items()}
+    def _landing(self, partition: int, buffer: Buffer, fresh: Fresh, counts: "Counter[ledger.Key]") -> Landing:
+        """What the one transaction says of these rows; the files come when they are written."""
         return Landing(
             log=self.log_identity,
             partition=partition,
@@ -294,88 +292,21 @@ class Lander:
             next=buffer.next,
             files=[],
             counts=counts,
-            received={(p.client_id, p.hour): int(int64(p.table, "received_at").min()) for p in parts},
-            newest={client_id: one.newest for client_id, one in arrived.items()},
-            shapes=shapes.fold(((p.client_id, int64(p.table, "log_offset")) for p in parts), said),
             received_until=buffer.newest,
+            **said_by(buffer.decoded, fresh),
         )
 
-    def _write(self, landing: Landing, planned: list[Planned]) -> tuple[int | None, list[LakeFile]]:
-        version: int | None = None
-        late = False
-        try:
-            written = write_files(self._lake, self._manifest, planned, self._checkpoint)
-            version = self._manifest.land(msgspec.structs.replace(landing, files=written))
-        except LakeUnavailable:
-            # What was sent may still arrive: the sweeper takes it away when that can no longer be.
-            late = True
-            raise
-        finally:
-            if version is None and not late:
-                self._manifest.discard(self._lake, [file.path for file, _ in planned])
-        return version, written
-
     def _keep_dead(self, buffer: Buffer) -> None:
-        """Keep the bytes of unusable records; a file that is there is from an earlier try."""
+        """Keep the bytes of unusable records."""
         for record in [record for d in buffer.decoded for record in d.dead]:
             path = f"{record.partition}-{record.offset}.bin"
-            if not self._dead.local_path(path).exists():
-                self._dead.put(path, record.value)
+            keep(self._dead, path, record.value)
             _log.warning("a record is unusable", partition=record.partition, offset=record.offset, kept=path)
         self._checkpoint("dead")
 
-    def _new_rows(
-        self, buffer: Buffer, counts: "Counter[ledger.Key]"
-    ) -> tuple[list[Part], known.Claims | None, Compared | None]:
-        """The parts that are to be landed, and what must still hold then."""
-        tables = [d.table for d in buffer.decoded if d.table.num_rows]
-        if not tables:
-            return [], None, None
-        table, claims = pa.concat_tables(tables), None
-        imported = np.concatenate([d.imported for d in buffer.decoded if d.table.num_rows])
-        if not self._log.knows_ids:
-            judged = self._known(buffer)
-            claims = judged.claims
-            ledger.fold_duplicates(counts, judged.dropped)
-            if judged.keep is not None:
-                table, imported = table.filter(pa.array(judged.keep)), imported[judged.keep]
-        kept: list[Part] = []
-        found, compared = new_rows(list(split(table, imported)), self._lake, self._manifest)
-        for part, mask in found:
-            ledger.fold_rows(counts, part, mask)
-            if mask.any():
-                rows = part.table if mask.all() else part.table.filter(pa.array(mask))
-                kept.append(Part(part.client_id, part.hour, rows, part.imported[mask]))
-        return kept, claims, compared
-
-    def _known(self, buffer: Buffer) -> known.Judged:
-        """Which rows belong to batches that were landed before, as far as is known now."""
-        batches = [batch for decoded in buffer.decoded for batch in decoded.batches]
-        ids = known.ids_of(batches)
-        with reading(self._manifest.engine) as connection:
-            before = known.look_up(connection, ids)
-        return known.judge(batches, ids, before)
-
-    def _plan(self, partition: int, buffer: Buffer, parts: list[Part]) -> list[Planned]:
-        last = buffer.next - 1
-        planned: list[Planned] = []
-        for part in parts:
-            source = OffsetRange(
-                self.log_identity, partition, buffer.first, last, part.table.num_rows, rowhash.of_table(part.table)
-            )
-            stem = f"{partition}-{buffer.first}-{last}"
-            planned += [(describe(part, f, [source], stem), part.table) for f in self._settings.land_formats]
-        return planned
-
     def _count(self, written: list[LakeFile], counts: "Counter[ledger.Key]") -> int:
         self._last_landing_at = self._clock.now_ms()
-        rows = sum(events for key, events in counts.items() if key[2] == "landed")
-        dropped = sum(events for key, events in counts.items() if key[2] in ("landing_duplicate", "dead"))
-        LANDED_ROWS.inc(rows)
-        LANDED_FILES.inc(len(written))
-        for outcome, events in (("received", rows + dropped), ("sent", rows), ("dropped", dropped)):
-            COMPONENT_EVENTS.labels("land", outcome).inc(events)
-        return rows
+        return measure(len(written), counts)
 
     def _failed(self, error: Exception) -> None:
         now = self._clock.now_ms()
@@ -384,7 +315,7 @@ class Lander:
         _log.exception("landing failed; it goes on by itself", at=iso(now))
 
 
-def _pause(failures: int) -> float:
+def pause(failures: int) -> float:
     """Seconds to wait: short when idle, doubling with jitter after errors."""
     if not failures:
         return _IDLE_S

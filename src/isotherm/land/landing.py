@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from isotherm.land.effects import Compared
 from isotherm.land.known import Claims
+from isotherm.land.scanned import Scanned
 from isotherm.land.shapes import Key, Seen
 
 
@@ -50,7 +51,8 @@ class Landing(Struct, frozen=True):
     `counts` maps (client_id, hour of receipt, measure, reason) to events, `received` maps (client_id, event hour) to
     when the first of its events was received, and `newest` a client to when its last accepted event was. `shapes`
     says how large screens are, `received_until` when the newest record came. What the rows were chosen by must still
-    hold: `compared` hours without new files, and `claims` on batches, on logs that keep no ids.
+    hold: `compared` hours without new files, and `claims` on batches, on logs that keep no ids. Where the records are
+    lines of a sink's file, `scanned` says so: then the file, not the partition's position, lands once.
     """
 
     log: str
@@ -65,6 +67,7 @@ class Landing(Struct, frozen=True):
     received_until: int | None = None
     compared: Compared | None = None
     claims: Claims | None = None
+    scanned: Scanned | None = None
 
 
 class Progress(NamedTuple):

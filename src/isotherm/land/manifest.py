@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from isotherm.clock import HOUR_MS, Clock
 from isotherm.errors import IsothermError
-from isotherm.land import effects, known, rowhash
+from isotherm.land import effects, known, rowhash, scanned
 from isotherm.land.effects import Lost
 from isotherm.land.lake import Lake
 from isotherm.land.landing import LakeFile, Landing, OffsetRange, Progress, Snapshot
@@ -147,13 +147,18 @@ class Manifest:
         try:
             with writing(self.engine) as connection:
                 one = landing
-                effects.move(connection, one.log, one.partition, one.first, one.next, one.received_until)
+                if one.scanned is None:
+                    effects.move(connection, one.log, one.partition, one.first, one.next, one.received_until)
+                else:
+                    scanned.check(connection, one.scanned)
                 if one.compared is not None:
                     effects.unchanged(connection, one.compared)
                 if one.claims is not None:
                     known.claim(connection, one.claims)
                 version = next_version(connection)
                 self._list(connection, landing.files, version)
+                if one.scanned is not None:
+                    scanned.write(connection, one.scanned, version, self.clock.now_ms())
                 effects.fold(connection, landing.counts)
                 effects.arrive(connection, landing.counts, landing.newest)
                 write_shapes(connection, landing.shapes)

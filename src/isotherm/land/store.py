@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
-from isotherm.land.lake import Lake
+from isotherm.land.lake import Lake, LakeUnavailable
+from isotherm.land.landing import Landing
 from isotherm.land.manifest import LakeFile, Manifest
 from isotherm.land.write import encode
 
@@ -42,3 +43,25 @@ def write_files(
             written = list(pool.map(write, planned))
     checkpoint("written")
     return written
+
+
+def write_and_land(
+    lake: Lake, manifest: Manifest, landing: Landing, planned: Sequence[Planned], checkpoint: Checkpoint
+) -> tuple[int | None, list[LakeFile]]:
+    """Write the files, then land them with what `landing` says. Returns the manifest version and the files.
+
+    The version is None when somebody else was first: then our files are gone again.
+    """
+    version: int | None = None
+    late = False
+    try:
+        written = write_files(lake, manifest, planned, checkpoint)
+        version = manifest.land(msgspec.structs.replace(landing, files=written))
+    except LakeUnavailable:
+        # What was sent may still arrive: the sweeper takes it away when that can no longer be.
+        late = True
+        raise
+    finally:
+        if version is None and not late:
+            manifest.discard(lake, [file.path for file, _ in planned])
+    return version, written

@@ -58,8 +58,7 @@ class Upkeep:
         now = self._clock.now_ms()
         retention.expire_raw(self._settings, self._manifest, now)
         self._manifest.sweep(self._lake)
-        for name in self._log.expire(now):
-            _log.info("a part of the log is landed and past its retention", deleted=name)
+        self.expire_log(now)
         if not self._log.knows_ids:
             self.forget_ids(now)
 
@@ -71,6 +70,11 @@ class Upkeep:
             self._settings, self._lake, self._manifest, self._clock.now_ms(), limit=1, checkpoint=unless_stopped
         ):
             unless_stopped("merged")
+
+    def expire_log(self, now_ms: int) -> None:
+        """Delete from the log what it may forget."""
+        for name in self._log.expire(now_ms):
+            _log.info("a part of the log is landed and past its retention", deleted=name)
 
     def forget_ids(self, now_ms: int) -> int:
         """Drop ids of which no second copy can come any more; returns how many.

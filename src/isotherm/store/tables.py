@@ -43,6 +43,28 @@ known_ids: Final = sa.Table(
     sa.Index(None, "received_at"),
 )
 
+landers: Final = sa.Table(
+    "landers",
+    metadata,
+    sa.Column("log", sa.Text, primary_key=True, comment="identity of a log"),
+    sa.Column("kind", sa.Text, nullable=False, comment="log, or scan: what lands it, once and for all"),
+)
+
+scanned_files: Final = sa.Table(
+    "scanned_files",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True, comment="root that the paths are relative to"),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("mark", sa.Text, nullable=False, comment="another one when the file was written again"),
+    sa.Column("number", sa.BigInteger, nullable=False, comment="log_partition of its rows; log_offset is a line"),
+    sa.Column("lines", sa.BigInteger, nullable=False, comment="landed ones"),
+    sa.Column("bytes", sa.BigInteger, nullable=False, comment="of these lines, unpacked"),
+    sa.Column("digest", sa.Text, nullable=False, comment="of these bytes: a file that only grew is told by it"),
+    sa.Column("rows", sa.BigInteger, nullable=False, comment="listed in the lake by the last landing"),
+    sa.Column("landed_version", sa.BigInteger, nullable=False),
+    sa.Column("landed_at", sa.BigInteger, nullable=False),
+)
+
 files: Final = sa.Table(
     "files",
     metadata,

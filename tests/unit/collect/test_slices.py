@@ -182,6 +182,20 @@ def test_a_batch_of_one_hour_stays_whole_and_bears_its_first_event_s_time() -> N
     assert nothing.timestamp == NOW
 
 
+@pytest.mark.parametrize("hours", [1, 3])
+def test_a_record_is_one_line_whatever_the_body_looks_like(hours: int) -> None:
+    events = [at(NOW - n * HOUR_MS, attrs={"said": "two\nlines\r"}) for n in range(hours)]
+    pretty = json.dumps(json.loads(body(events)), indent=1).replace("\n", "\r\n").encode()
+    found = records(walk(pretty, BY_HOUR))
+    assert len(found) == hours
+    for record in found:
+        assert b"\n" not in record.value
+        assert b"\r" not in record.value
+        batch = decode_envelope(record.value).batch
+        assert batch is not None
+        assert json.loads(bytes(batch.events[0].attrs)) == {"said": "two\nlines\r"}
+
+
 class Calls(MemoryLog):
     """Remembers how many records each append had; `refuse` says which of them fail."""
 

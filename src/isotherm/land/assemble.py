@@ -1,0 +1,111 @@
+"""From decoded records to what one landing lists and says: rows that are new, files to write, facts beside them.
+
+Shared by all that lands: the lander of the log, and the scanner of a sink's files.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from msgspec import Struct
+
+from isotherm.land import imports, known, ledger, rowhash, shapes
+from isotherm.land.columns import Decoded
+from isotherm.land.effects import Compared
+from isotherm.land.lake import Lake
+from isotherm.land.lake_local import LocalLake
+from isotherm.land.landing import OffsetRange
+from isotherm.land.manifest import Manifest
+from isotherm.land.parts import Part, describe, int64, split
+from isotherm.land.store import Planned
+from isotherm.land.waiting import totals
+from isotherm.metrics import COMPONENT_EVENTS, LANDED_FILES, LANDED_ROWS
+from isotherm.store.db import reading
+
+
+class Fresh(Struct, frozen=True):
+    """The rows that are to be landed, and what must still hold then; see `Landing`."""
+
+    parts: Sequence[Part]
+    claims: known.Claims | None = None
+    compared: Compared | None = None
+
+
+def new_rows(
+    decoded: Sequence[Decoded], counts: "Counter[ledger.Key]", lake: Lake, manifest: Manifest, *, by_id: bool
+) -> Fresh:
+    """What of the decoded rows is new, as far as is known now; `counts` learns what becomes of each row.
+
+    With `by_id`, rows of batches that were landed before are dropped; imported ones are compared with the lake.
+    """
+    tables = [d.table for d in decoded if d.table.num_rows]
+    if not tables:
+        return Fresh([])
+    table, claims = pa.concat_tables(tables), None
+    imported = np.concatenate([d.imported for d in decoded if d.table.num_rows])
+    if by_id:
+        judged = _known(decoded, manifest)
+        claims = judged.claims
+        ledger.fold_duplicates(counts, judged.dropped)
+        if judged.keep is not None:
+            table, imported = table.filter(pa.array(judged.keep)), imported[judged.keep]
+    kept: list[Part] = []
+    found, compared = imports.new_rows(list(split(table, imported)), lake, manifest)
+    for part, mask in found:
+        ledger.fold_rows(counts, part, mask)
+        if mask.any():
+            rows = part.table if mask.all() else part.table.filter(pa.array(mask))
+            kept.append(Part(part.client_id, part.hour, rows, part.imported[mask]))
+    return Fresh(kept, claims, compared)
+
+
+def _known(decoded: Sequence[Decoded], manifest: Manifest) -> known.Judged:
+    """Which rows belong to batches that were landed before, as far as is known now."""
+    batches = [batch for one in decoded for batch in one.batches]
+    ids = known.ids_of(batches)
+    with reading(manifest.engine) as connection:
+        before = known.look_up(connection, ids)
+    return known.judge(batches, ids, before)
+
+
+def said_by(decoded: Sequence[Decoded], fresh: Fresh) -> dict[str, Any]:
+    """The fields of a `Landing` that follow from the records and their rows."""
+    arrived = totals(tally for d in decoded for tally in d.tallies)
+    said = {offset: shape for d in decoded for offset, shape in d.shapes.items()}
+    return {
+        "received": {(p.client_id, p.hour): int(int64(p.table, "received_at").min()) for p in fresh.parts},
+        "newest": {client_id: one.newest for client_id, one in arrived.items()},
+        "shapes": shapes.fold(((p.client_id, int64(p.table, "log_offset")) for p in fresh.parts), said),
+        "claims": fresh.claims,
+        "compared": fresh.compared,
+    }
+
+
+def plan(parts: Sequence[Part], place: tuple[str, int], first: int, last: int, formats: Sequence[str]) -> list[Planned]:
+    """A file per part and format; the rows come from the records [first, last] of `place`: a log and its partition."""
+    log, partition = place
+    planned: list[Planned] = []
+    for part in parts:
+        source = OffsetRange(log, partition, first, last, part.table.num_rows, rowhash.of_table(part.table))
+        stem = f"{partition}-{first}-{last}"
+        planned += [(describe(part, name, [source], stem), part.table) for name in formats]
+    return planned
+
+
+def keep(dead: LocalLake, path: str, value: bytes) -> None:
+    """Keep the bytes of an unusable record; a file that is there is from an earlier try."""
+    if not dead.local_path(path).exists():
+        dead.put(path, value)
+
+
+def measure(files: int, counts: "Counter[ledger.Key]") -> int:
+    """Tell the metrics what was landed. Returns the rows."""
+    rows = sum(events for key, events in counts.items() if key[2] == "landed")
+    dropped = sum(events for key, events in counts.items() if key[2] in ("landing_duplicate", "dead"))
+    LANDED_ROWS.inc(rows)
+    LANDED_FILES.inc(files)
+    for outcome, events in (("received", rows + dropped), ("sent", rows), ("dropped", dropped)):
+        COMPONENT_EVENTS.labels("land", outcome).inc(events)
+    return rows

@@ -1,0 +1,318 @@
+"""The scanner: lands what a Kafka Connect sink has written, file by file, as the lander lands the log.
+
+A file is landed by one manifest transaction, keyed by its path. One that has grown is landed from where it was landed
+to; one that was written anew is landed as a whole. Rows that are in the lake already are dropped by the ids of their
+batches, or, where the batch is older than ids are kept, by looking into the hour's files.
+"""
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Final
+
+import msgspec
+import numpy as np
+import structlog
+from msgspec import Struct
+
+from isotherm.clock import DAY_MS, Clock, iso
+from isotherm.config import Settings
+from isotherm.eventlog.port import EventLog, Stored
+from isotherm.land import known, ledger, scanned
+from isotherm.land.assemble import Fresh, keep, measure, new_rows, plan, said_by
+from isotherm.land.columns import Decoded, decode_records
+from isotherm.land.lake import Found, Lake
+from isotherm.land.lake_local import LocalLake
+from isotherm.land.lander import pause
+from isotherm.land.landing import Landing
+from isotherm.land.manifest import Manifest
+from isotherm.land.scan_source import Source
+from isotherm.land.scan_text import Lines, Unreadable, digest, lines_of, unpack
+from isotherm.land.scan_upkeep import ScanUpkeep
+from isotherm.land.scan_watch import SinkStatus, Watch
+from isotherm.land.scanned import Scanned, State
+from isotherm.land.store import Checkpoint, no_checkpoint, write_and_land
+from isotherm.metrics import COMPONENT_EVENTS, SCANNED_FILES
+
+SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
+_CLIENT: Final = re.compile(r"(?:^|/)client_id=([^/]*)/")
+_PIECE: Final = 2_000
+"""Lines decoded at a time; their Python objects live only until they are columns."""
+
+_log = structlog.get_logger("isotherm.land")
+Progress = Callable[[int, int], None]
+
+
+def no_progress(_done: int, _of: int) -> None:
+    """The default of `Progress`, which is told how many files are done, and of how many."""
+
+
+class Waiting(Struct, frozen=True):
+    """A file that cannot be landed as it is now; `since` (ms) it was found so. It is read again once it changes."""
+
+    path: str
+    mark: str
+    reason: str
+    since: int
+
+
+class ScannerStatus(Struct, frozen=True):
+    """A picture of the scanner; times are in ms. `files` and `lines` are landed, `due` were found and are not.
+
+    `misplaced` counts records since the start that lie under another client's folder, `ignored` objects of the last
+    listing that are no files of lines. `sink` is None until the log was asked.
+    """
+
+    source: str
+    files: int
+    lines: int
+    due: int
+    waiting: list[Waiting]
+    misplaced: int
+    ignored: int
+    last_scan_at: int | None
+    last_landing_at: int | None
+    last_error: str | None
+    last_error_at: int | None
+    sink: SinkStatus | None
+
+
+class Scanner:
+    """Lands the files of one sink. Several may run: of two that take the same file one wins."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: EventLog,
+        source: Source,
+        lake: Lake,
+        manifest: Manifest,
+        clock: Clock,
+        checkpoint: Checkpoint = no_checkpoint,
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._source = source
+        self._lake = lake
+        self._manifest = manifest
+        self._clock = clock
+        self._checkpoint = checkpoint
+        self._name = source.where("")
+        self._dead = LocalLake.of_folder(settings.data.absolute() / "dead")
+        self._upkeep = ScanUpkeep(
+            settings, log, lake, manifest, clock, self._failed, Watch(log, settings.scan_group, clock)
+        )
+        self._upkeep.source = self._name
+        self._waiting: dict[str, Waiting] = {}
+        self._due = self._ignored = self._misplaced = self._lost = 0
+        self._last_scan_at: int | None = None
+        self._last_landing_at: int | None = None
+        self._last_error: tuple[str, int] | None = None
+
+    @cached_property
+    def log_identity(self) -> str:
+        """Of the log whose records the files hold.
+
+        Raises Backpressure while it cannot be asked, ConfigError when it is landed by a lander of its own.
+        """
+        identity = self._log.identity
+        scanned.claim_log(self._manifest.engine, identity, "scan")
+        return identity
+
+    def drain(self, progress: Progress = no_progress) -> int:
+        """Land all that can be landed now, also what another scanner was about to. Returns the rows."""
+        rows = self.step(progress)
+        while self._lost:
+            rows += self.step(progress)
+        return rows
+
+    def step(self, progress: Progress = no_progress) -> int:
+        """Land every file that is new or has changed. Returns the rows landed; `progress` is told files.
+
+        Whatever raises, nothing is lost and nothing lands twice: the next step goes by the manifest again.
+        """
+        _ = self.log_identity
+        files = self._list()
+        states = scanned.look_up(self._manifest.engine, self._name)
+        todo = [found for found in files if self._changed(found, states.get(found.path))]
+        self._due = len(todo)
+        rows = self._lost = 0
+        for done, found in enumerate(todo):
+            progress(done, len(todo))
+            rows += self._land(found, states.get(found.path))
+            self._due -= 1
+        progress(len(todo), len(todo))
+        self._last_scan_at = self._clock.now_ms()
+        self._upkeep.there = {found.path for found in files}
+        return rows
+
+    def run(self, stop: threading.Event) -> None:
+        """Scan until `stop` is set. Errors are logged, shown in `status`, and retried."""
+        beside = threading.Thread(target=self._upkeep.run, args=(stop,), name="upkeep")
+        beside.start()
+        failures = 0
+        try:
+            while not stop.is_set():
+                try:
+                    self.step(partial(_stop_when, stop))
+                    failures = 0
+                except _Stopped:
+                    break
+                except Exception as error:  # noqa: BLE001 - logged, counted and shown; only `stop` ends the scanner
+                    failures += 1
+                    self._failed(error)
+                stop.wait(pause(failures) if failures else self._settings.land_flush_seconds)
+        finally:
+            stop.set()
+            beside.join()
+
+    def status(self) -> ScannerStatus:
+        """How far scanning is, from the manifest and the last listing."""
+        done = scanned.sums(self._manifest.engine, self._name)
+        error, error_at = self._last_error or (None, None)
+        for state, files in (("landed", done.files), ("due", self._due), ("unreadable", len(self._waiting))):
+            SCANNED_FILES.labels(state).set(files)
+        return ScannerStatus(
+            source=self._name,
+            files=done.files,
+            lines=done.lines,
+            due=self._due,
+            waiting=list(self._waiting.values()),
+            misplaced=self._misplaced,
+            ignored=self._ignored,
+            last_scan_at=self._last_scan_at,
+            last_landing_at=self._last_landing_at,
+            last_error=error,
+            last_error_at=error_at,
+            sink=self._upkeep.sink,
+        )
+
+    def _list(self) -> list[Found]:
+        everything = list(self._source.found())
+        files = sorted(found for found in everything if found.path.endswith(SUFFIXES))
+        self._ignored = len(everything) - len(files)
+        there = {found.path for found in files}
+        self._waiting = {path: one for path, one in self._waiting.items() if path in there}
+        return files
+
+    def _changed(self, found: Found, state: State | None) -> bool:
+        waiting = self._waiting.get(found.path)
+        if waiting is not None and waiting.mark == found.mark:
+            return False
+        return state is None or state.mark != found.mark
+
+    def _land(self, found: Found, before: State | None) -> int:
+        """Land what is new in one file. Returns the rows, 0 when it has to wait or somebody else was first."""
+        self._waiting.pop(found.path, None)
+        try:
+            text = unpack(self._source.get(found.path))
+        except FileNotFoundError:
+            return 0
+        except (Unreadable, ValueError) as error:
+            self._wait(found, str(error))
+            return 0
+        start = self._start(text, before)
+        lines = lines_of(text, start.lines, start.bytes)
+        decoded = self._decode(found, start.number, lines)
+        after = State(found.mark, start.number, lines.end_line, lines.end_byte, digest(text, lines.end_byte))
+        del text
+        rows = self._land_lines(found, before, start, after, decoded)
+        if lines.torn:
+            self._wait(found, "its last line ends in the middle: a sink may still be writing it")
+        return rows
+
+    def _start(self, text: bytes, before: State | None) -> State:
+        """Where landing goes on: behind what was landed if that still stands there, else at the beginning."""
+        if before is not None and len(text) >= before.bytes and digest(text, before.bytes) == before.digest:
+            return before
+        return State("", scanned.draw(self._manifest.engine), 0, 0, "")
+
+    def _decode(self, found: Found, number: int, lines: Lines) -> list[Decoded]:
+        now = self._clock.now_ms()
+        records = [Stored(number, line, now, value) for line, value in lines.values]
+        pieces = [records[at : at + _PIECE] for at in range(0, len(records), _PIECE)]
+        decoded = [_compared(decode_records(piece), now - DAY_MS) for piece in pieces]
+        self._check_folder(found, decoded)
+        for record in [record for one in decoded for record in one.dead]:
+            name = f"scan-{record.partition}-{record.offset}.bin"
+            keep(self._dead, name, record.value)
+            _log.warning("a line is unusable", file=self._source.where(found.path), line=record.offset, kept=name)
+        self._checkpoint("dead")
+        return decoded
+
+    def _check_folder(self, found: Found, decoded: Sequence[Decoded]) -> None:
+        """What the envelope says counts; a folder that says otherwise is told of."""
+        folder = _CLIENT.search(found.path)
+        if folder is None:
+            return
+        others = [t.client_id for one in decoded for t in one.tallies if t.client_id not in ("", folder[1])]
+        if others:
+            self._misplaced += len(others)
+            _log.warning("records of another client than the folder says", file=found.path, records=len(others))
+
+    def _land_lines(
+        self, found: Found, before: State | None, start: State, after: State, decoded: list[Decoded]
+    ) -> int:
+        counts: Counter[ledger.Key] = Counter()
+        ledger.fold_tallies(counts, [tally for one in decoded for tally in one.tallies])
+        fresh = self._kept_from_now(new_rows(decoded, counts, self._lake, self._manifest, by_id=True))
+        last = max(after.lines - 1, start.lines)
+        planned = plan(fresh.parts, (self._name, start.number), start.lines, last, self._settings.land_formats)
+        rows = sum(events for key, events in counts.items() if key[2] == "landed")
+        landing = Landing(
+            log=self._name,
+            partition=start.number,
+            first=start.lines,
+            next=after.lines,
+            files=[],
+            counts=counts,
+            scanned=Scanned(self._name, found.path, before, after, rows),
+            **said_by(decoded, fresh),
+        )
+        del fresh
+        decoded.clear()
+        version, written = write_and_land(self._lake, self._manifest, landing, planned, self._checkpoint)
+        if version is None:
+            self._lost += 1
+            _log.info("another lander was first", file=found.path)
+            return 0
+        self._checkpoint("landed")
+        self._last_landing_at = self._clock.now_ms()
+        return measure(len(written), counts)
+
+    def _kept_from_now(self, fresh: Fresh) -> Fresh:
+        """Ids are kept from their landing on: a sink may bring old records, and their second copies after them."""
+        if fresh.claims is None:
+            return fresh
+        now = self._clock.now_ms()
+        changed = [{**row, "received_at": now} for row in fresh.claims.changed]
+        return msgspec.structs.replace(fresh, claims=known.Claims(fresh.claims.before, fresh.claims.ids, changed))
+
+    def _wait(self, found: Found, reason: str) -> None:
+        self._waiting[found.path] = Waiting(found.path, found.mark, reason, self._clock.now_ms())
+        _log.warning("a file waits", file=self._source.where(found.path), reason=reason)
+
+    def _failed(self, error: Exception) -> None:
+        now = self._clock.now_ms()
+        self._last_error = (f"{type(error).__name__}: {error}", now)
+        COMPONENT_EVENTS.labels("land", "failed").inc()
+        _log.exception("scanning failed; it goes on by itself", at=iso(now))
+
+
+class _Stopped(Exception):
+    """The program ends between two files."""
+
+
+def _stop_when(stop: threading.Event, _done: int, _of: int) -> None:
+    if stop.is_set():
+        raise _Stopped
+
+
+def _compared(decoded: Decoded, before_ms: int) -> Decoded:
+    """Rows received before this moment are compared with the lake, as imported ones are: their ids may be forgotten."""
+    if decoded.batches:
+        old = np.array([batch.received_at < before_ms for batch in decoded.batches], np.bool_)
+        decoded.imported = decoded.imported | np.repeat(old, [batch.rows for batch in decoded.batches])
+    return decoded

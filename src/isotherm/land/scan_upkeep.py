@@ -1,0 +1,73 @@
+"""Upkeep beside the scanner: as beside the lander, and a look at the sink."""
+
+import threading
+from collections.abc import Callable, Collection
+from typing import Final
+
+import structlog
+
+from isotherm.clock import DAY_MS, Clock
+from isotherm.config import Settings
+from isotherm.errors import Backpressure
+from isotherm.eventlog.port import EventLog
+from isotherm.land import known, scanned
+from isotherm.land.lake import Lake
+from isotherm.land.manifest import Manifest
+from isotherm.land.scan_watch import SinkStatus, Watch
+from isotherm.land.upkeep import Upkeep
+from isotherm.store.db import writing
+
+GONE_MS: Final = 35 * DAY_MS
+"""What is known of a file that the sink's store has no longer is kept this long after its landing."""
+
+_log = structlog.get_logger("isotherm.land")
+
+
+class ScanUpkeep(Upkeep):
+    """`there` names the files of the last listing, None before the first; `sink` is how far the sink was seen."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: EventLog,
+        lake: Lake,
+        manifest: Manifest,
+        clock: Clock,
+        failed: Callable[[Exception], None],
+        watch: Watch,
+    ) -> None:
+        super().__init__(settings, log, lake, manifest, clock, failed)
+        self._watch = watch
+        self._group = settings.scan_group
+        self._warned: str | None = None
+        self.there: Collection[str] | None = None
+        self.source: str | None = None
+        self.sink: SinkStatus | None = None
+
+    def once(self, stop: threading.Event) -> None:
+        """See `Upkeep.once`."""
+        self._look()
+        if self.there is not None and self.source is not None:
+            before = self._clock.now_ms() - GONE_MS
+            scanned.forget_gone(self._manifest.engine, self.source, self.there, before)
+        super().once(stop)
+
+    def _look(self) -> None:
+        try:
+            self.sink = self._watch.look()
+        except Backpressure:
+            # The brokers are away: that is no news of the sink.
+            return
+        if self.sink.problem and self.sink.problem != self._warned:
+            _log.warning("the sink stands still", problem=self.sink.problem)
+        self._warned = self.sink.problem
+
+    def expire_log(self, now_ms: int) -> None:
+        """Only what the sink has committed may go: before it has begun, others' offsets say nothing of it."""
+        if self.sink is not None and self._log.status().consumers.get(self._group):
+            super().expire_log(now_ms)
+
+    def forget_ids(self, now_ms: int) -> int:
+        """By the clock: what is older when it comes is compared with the lake."""
+        with writing(self._manifest.engine) as connection:
+            return known.forget(connection, now_ms)
