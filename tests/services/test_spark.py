@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -312,7 +313,8 @@ def test_a_killed_driver_leaves_the_old_maps_and_a_bucket_that_is_done_again(
     os.kill(driver, signal.SIGKILL)
     job.join(WAIT_S)
     assert isinstance(job.failed[0], SparkFailed)  # type: ignore[attr-defined]
-    assert "driver ended with code -9" in str(job.failed[0])  # type: ignore[attr-defined]
+    # Its Python may still find out and say so, or be gone as well.
+    assert re.search("driver ended|driver cannot go on|driver went away", str(job.failed[0]))  # type: ignore[attr-defined]
     assert hours(world).keys() == before.keys()
     assert all(np.array_equal(hours(world)[key], before[key]) for key in before)
     assert world.published(Level.HOUR) == published

@@ -185,7 +185,8 @@ def attempt(spark: Any, order: dict[str, Any]) -> dict[str, Any]:
 def _problem(error: Exception) -> dict[str, Any]:
     origin = getattr(error, "_origin", None) or getattr(error, "java_exception", None)
     if origin is None:
-        return {"error": f"{type(error).__name__}: {error}"[:2_000], "fatal": True}
+        # Not an error of a job: Spark's own process is gone, as after a kill, or this program is wrong.
+        return {"error": f"the driver cannot go on ({type(error).__name__}: {error})"[:2_000], "fatal": True}
     said: list[str] = []
     while origin is not None and len(said) < 8:
         said.append(str(origin.toString()).strip().splitlines()[0][:400])
