@@ -24,7 +24,7 @@ from isotherm.clock import SystemClock
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 
-WAIT_SECONDS: Final = 15
+WAIT_SECONDS: Final = 10
 FIRST_BATCHES: Final = 20
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from bench.distributed.collect import WAIT_SECONDS, sample, worker
 from bench.distributed.servers import on_kafka, on_s3, started
@@ -12,6 +12,8 @@ from bench.noise import Others, quiet, wait_quiet
 from bench.sizes import Sizes
 from isotherm.clock import SystemClock
 from isotherm.errors import IsothermError
+
+WARM_RECORDS: Final = 100
 
 
 def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
@@ -22,12 +24,15 @@ def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
     with started("kafka", "s3", "postgres") as servers:
         sample(servers["kafka"], folder, lines, sizes, kept)
         log = on_kafka(servers["kafka"])
+        warm = on_kafka(servers["kafka"])
+        worker(warm, "fill", str(kept), str(WARM_RECORDS))
+        topic = warm["log"].rpartition("=")[2]
         filled = worker(log, "fill", str(kept), str(sizes.land_records))
         for number in range(sizes.land_rounds):
             stores = {"db": servers["postgres"].new_database(), "data": str(folder / f"round-{number}")}
             settings = log | on_s3(servers["s3"]) | stores
             pids = [server.pid for server in servers.values()]
-            for name, order in (("isotherm", ["land"]), ("floor", ["move", str(sizes.land_records), "floor"])):
+            for name, order in (("isotherm", ["land", topic]), ("floor", ["move", str(sizes.land_records), "floor"])):
                 if sizes.land_rounds > 1:
                     wait_quiet(*pids, seconds=WAIT_SECONDS)
                 others = Others(*pids)

@@ -107,7 +107,7 @@ def _land(found: dict[str, Any]) -> Section:
 
 
 def _jobs(found: dict[str, Any]) -> Section:
-    heads = ("", "first job, s", "CPU-s", "the same again, s", "CPU-s", "CPU-s per M events, again")
+    heads = ("", "first job, s", "CPU-s", "the same again (median of 3), s", "CPU-s", "CPU-s per M events, again")
     rows = [
         (
             one["name"],
@@ -122,7 +122,7 @@ def _jobs(found: dict[str, Any]) -> Section:
     cores = [other for one in found["engines"].values() for _, other in one["rounds"]]
     text = (
         f"{found['rows']:,} rows, {found['maps']} maps, {found['files']} Parquet files "
-        f"({found['parquet_bytes_per_row']} bytes a row) on versitygw. Each engine runs the job twice in a fresh "
+        f"({found['parquet_bytes_per_row']} bytes a row) on versitygw. Each engine works in a fresh "
         "process: the first job of Spark starts its driver and executors, which stay for the next. Reading the "
         "manifest, inserting the maps, hashing and publishing are in the times, S3's own CPU is not. The counts were "
         "equal in every cell; "

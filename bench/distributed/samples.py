@@ -1,6 +1,7 @@
 """Records as the collector wrote them, kept in a file, so that a floor handles the very same bytes."""
 
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import msgspec
@@ -33,17 +34,21 @@ class Sample(NamedTuple):
 
 
 def keep(settings: Settings, count: int, file: Path) -> None:
-    """Write up to `count` records of the log to the file. Raises IsothermError when there is none."""
+    """Write up to `count` records of the log to the file, in no order. Raises IsothermError when there are none."""
     log = open_log(settings, SystemClock())
     try:
         found: list[Sample] = []
-        for partition in log.partitions():
-            found += [_sample(stored.value) for stored in log.read(partition, 0, max_records=count)]
+        partitions = log.partitions()
+        for partition in partitions:
+            # As many of each: all partitions have work then, as they have with the load.
+            records = log.read(partition, 0, max_records=count // len(partitions))
+            found += [_sample(stored.value) for stored in records]
     finally:
         log.close()
     if not found:
         raise IsothermError("bench: the collector wrote no records")
-    file.write_bytes(msgspec.msgpack.encode(found[:count]))
+    Random(1).shuffle(found)
+    file.write_bytes(msgspec.msgpack.encode(found))
 
 
 def load(file: Path) -> list[Sample]:

@@ -5,7 +5,7 @@ programs are loaded and the topic is made before the clock starts.
 
     produce SAMPLES SECONDS   librdkafka alone: the records again and again, as fast as the brokers confirm them
     fill SAMPLES COUNT        COUNT records, each a batch of its own
-    land                      the lander, from the first record to the last
+    land TOPIC                the lander, from the first record to the last, after those of another topic
     move RECORDS PREFIX       the lander's floor: read as many records, put the bytes of the lake's files under PREFIX
 """
 
@@ -97,9 +97,14 @@ def _produce(records: Iterator[Sample], ids: dict[str, bytes]) -> dict[str, Any]
     return {"records": number, "events": events}
 
 
-def land() -> dict[str, Any]:
-    """Land all that is on the log."""
-    with Parts(Settings()) as parts:
+def land(warm: str) -> dict[str, Any]:
+    """Land all that is on the log, after a few records of the topic `warm`, which load what a lander loads late."""
+    settings = Settings()
+    first, second = (settings.url(name) for name in ("log", "lake"))
+    aside = {"log": f"{first.partition('?')[0]}?topic={warm}", "lake": second.replace("/lake?", "/warm?")}
+    with Parts(settings.model_copy(update=aside)) as parts:
+        parts.lander.drain()
+    with Parts(settings) as parts:
         lander, log = parts.lander, parts.log
         log.heads(log.partitions())
         parts.manifest.progress(log.identity)
@@ -144,9 +149,11 @@ def _read(target: Target, records: int) -> int:
         partitions = consumer.list_topics(target.topic, READ_SECONDS).topics[target.topic].partitions
         consumer.assign([TopicPartition(target.topic, partition, 0) for partition in partitions])
         size = count = 0
+        end = time.perf_counter() + READ_SECONDS
         while count < records:
-            found = consumer.consume(1_000, READ_SECONDS)
-            if not found:
+            # It waits for all of them, or for the whole time.
+            found = consumer.consume(200, 0.02)
+            if time.perf_counter() > end:
                 raise IsothermError(f"bench: the topic has {count} records and not {records}")
             count += len(found)
             size += sum(len(message.value() or b"") for message in found)
