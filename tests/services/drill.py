@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -252,6 +252,12 @@ class World:
                 reader.end()
         running.check(collects=collects, serves=serves)
 
+    def lives(self) -> bool:
+        """Every process runs; AssertionError with the ends of their logs otherwise."""
+        dead = [name for name in Roles.COMMANDS if self.roles.pid(name) is None]
+        assert not dead, f"{', '.join(dead)} ended:\n{self.roles.said()}"
+        return True
+
     def drained(self) -> bool:
         """Whether the manifest has all that Kafka holds, and no map waits; from the servers' own mouths."""
         with psycopg.connect(self.settings["db"]) as connection:
@@ -310,25 +316,26 @@ class Drill:
     def flows(self) -> None:
         """Return when batches are acknowledged and maps of them are seen."""
         before = len(self.load.acknowledged)
-        wait_for("batches to be acknowledged", lambda: len(self.load.acknowledged) > before + 30, RECOVERY_SECONDS)
-        wait_for("the first map", lambda: self.reader.seen.get(("hour", OPEN)), RECOVERY_SECONDS)
+        self._until("batches to be acknowledged", lambda: len(self.load.acknowledged) > before + 30)
+        self._until("the first map", lambda: ("hour", OPEN) in self.reader.seen)
 
     def recovers(self) -> None:
         """Return when batches are acknowledged as before, and the map of the open hour has all that was until now."""
         began = time.monotonic()
         until_now, screen_until_now = len(self.load.acknowledged), self.load.count(OPEN)
-        wait_for("it takes batches", lambda: len(self.load.acknowledged) > until_now + SENDERS, RECOVERY_SECONDS)
-        wait_for("the map", lambda: self.reader.seen.get(("hour", OPEN), 0) >= screen_until_now, RECOVERY_SECONDS)
+        self._until("batches to be acknowledged", lambda: len(self.load.acknowledged) > until_now + SENDERS)
+        self._until("the map", lambda: self.reader.seen.get(("hour", OPEN), 0) >= screen_until_now)
         self.recoveries.append(time.monotonic() - began)
 
     def settle(self) -> None:
         """Return when everything is landed and tiled, and the reader has seen all of it."""
-        wait_for("all to be landed and tiled", self.world.drained, RECOVERY_SECONDS)
+        self._until("all to be landed and tiled", self.world.drained)
         levels = itertools.product(("hour", "day", "week"), (OPEN, PAST))
         wanted = {what: self.load.count(what[1]) for what in levels}
-        wait_for(
-            "the reader to see all", lambda: all(self.reader.seen.get(w, 0) >= wanted[w] for w in wanted), 60
-        )  # fmt: skip
+        self._until("the reader to see all", lambda: all(self.reader.seen.get(w, 0) >= n for w, n in wanted.items()))
+
+    def _until(self, what: str, ready: Callable[[], bool]) -> None:
+        wait_for(what, lambda: self.world.lives() and ready(), RECOVERY_SECONDS)
 
     def check(self, *, collects: bool, serves: bool) -> None:
         """The account; prints it first."""

@@ -115,14 +115,19 @@ def test_drill_s3_is_slow_and_refuses(world: World) -> None:
     with world.drill("s3-slow") as drill:
         drill.flows()
         for trouble, struck in troubles:
-            proxy.meddle = partial(meddle, trouble, struck)
+            hits: list[str] = []
+            proxy.meddle = partial(meddle, trouble, struck, hits)
             time.sleep(5)
-        proxy.meddle = partial(meddle, None, set())
+            assert "PUT" in hits
+        proxy.meddle = lambda method, path: None
         drill.recovers()
 
 
-def meddle(trouble: Fault | Answer | None, struck: set[str], method: str, _path: str) -> Fault | Answer | None:
-    return trouble if method in struck else None
+def meddle(trouble: Fault | Answer, struck: set[str], hits: list[str], method: str, _: str) -> Fault | Answer | None:
+    if method not in struck:
+        return None
+    hits.append(method)
+    return trouble
 
 
 # The database.
