@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .isotherm
 STAMP := $(VENV)/.setup-stamp
-# Tests that start the real program share two cores with it: a few workers are enough.
-JOBS ?= 2
+# Tests of servers wait more than they compute, so a worker more than cores; each may need 2 GB of memory.
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
 WEB_STAMP := web/node_modules/.setup-stamp

@@ -191,7 +191,8 @@ def test_events_without_a_position_are_counted_and_not_placed(
     )
     world.run_all()
     facts = world.olap.query(
-        "SELECT toString(level) AS level, screen_id, events, tiled, cells, counts, toUnixTimestamp64Milli(last_event) AS last FROM maps"
+        "SELECT toString(level) AS level, screen_id, events, tiled, cells, counts,"
+        " toUnixTimestamp64Milli(last_event) AS last FROM maps"
         " FINAL ORDER BY maps.level, screen_id"
     ).to_pylist()
     assert [row["level"] for row in facts] == [level.value for level in Level for _ in range(2)]
