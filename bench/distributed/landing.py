@@ -25,7 +25,8 @@ def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
         sample(servers["kafka"], folder, lines, sizes, kept)
         log = on_kafka(servers["kafka"])
         warm = on_kafka(servers["kafka"])
-        worker(warm, "fill", str(kept), str(WARM_RECORDS))
+        # Ids that are landed would be duplicates on the other topic.
+        worker(warm, "fill", str(kept), str(WARM_RECORDS), str(sizes.land_records))
         topic = warm["log"].rpartition("=")[2]
         filled = worker(log, "fill", str(kept), str(sizes.land_records))
         for number in range(sizes.land_rounds):

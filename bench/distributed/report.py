@@ -73,13 +73,14 @@ def _collect(found: dict[str, Any]) -> Section:
             ours["p99_ms"],
         ),
     ]
+    rounds = f"{found['calm_rounds']} undisturbed rounds" if found["calm_rounds"] else "rounds, all of them disturbed"
     ratios = ", ".join(f"{ratio:.2f}" for ratio in found["ratios"])
     text = (
         f"POST of 200-event bodies over {found['connections']} connections for {found['seconds']} s a round, wrk on "
         "the same machine; clients are authorised, every event is validated, and 202 waits for the delivery report "
         "(acks=all, idempotent, lz4, linger 5 ms). The floor hands the very records that the collector wrote to a "
         "producer with the same options as fast as the broker confirms them: no HTTP, no load generator, nothing to "
-        f"check. In turns; the ratios of the rounds: {ratios}; "
+        f"check. In turns; medians of the {rounds}; the ratios of all rounds: {ratios}; "
         f"{_noise(_cores(floor['rounds'] + ours['rounds']), found)}."
     )
     return Section("Collector to Kafka", [text], [(heads, rows)])

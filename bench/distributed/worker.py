@@ -4,7 +4,7 @@ Settings come from the environment. Prints one JSON line: what was done, the sec
 programs are loaded and the topic is made before the clock starts.
 
     produce SAMPLES SECONDS   librdkafka alone: the records again and again, as fast as the brokers confirm them
-    fill SAMPLES COUNT        COUNT records, each a batch of its own
+    fill SAMPLES COUNT FIRST  COUNT records, each a batch of its own, with ids from the number FIRST on
     land TOPIC                the lander, from the first record to the last, after those of another topic
     move RECORDS PREFIX       the lander's floor: read as many records, put the bytes of the lake's files under PREFIX
 """
@@ -53,11 +53,11 @@ def produce(samples: str, seconds: str) -> dict[str, Any]:
     return _timed(lambda: _produce(until_end(), ids))
 
 
-def fill(samples: str, count: str) -> dict[str, Any]:
+def fill(samples: str, count: str, first: str = "0") -> dict[str, Any]:
     """Records for landing to read; no two have the same batch id."""
     turn = cycle(load(Path(samples)))
     _make_topic()
-    return _timed(lambda: _produce((next(turn).renamed(number) for number in range(int(count))), {}))
+    return _timed(lambda: _produce((next(turn).renamed(int(first) + number) for number in range(int(count))), {}))
 
 
 def _make_topic() -> None:
