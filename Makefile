@@ -46,14 +46,18 @@ demo: setup ## start everything, feed it, print the addresses and a small heatma
 services: $(STAMP) ## fetch and build the servers that tests start: Kafka, S3, Spark, Flink and others
 	@cd tests && "$(CURDIR)/$(BIN)/python" -m services.fetch
 
-test: setup ## run all tests, with everything they need; those whose server cannot be had here are skipped
+test: setup ## run the tests, with everything they need; those whose server cannot be had here are skipped
 	@cd tests && "$(CURDIR)/$(BIN)/python" -m services.fetch --for-tests
 	web/npm run test --silent
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not drill"
+
+drills: setup ## run the long drills: each part killed, stopped, slowed down or cut off under load, minutes each
+	@cd tests && "$(CURDIR)/$(BIN)/python" -m services.fetch --for-tests
+	$(BIN)/python -m pytest -s -m drill
 
 test-fast: setup ## run the tests that take seconds
 	web/npm run test --silent
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not system and not services"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not system and not services and not drill"
 
 check: setup ## lint, format and types
 	$(BIN)/ruff check .

@@ -81,6 +81,7 @@ def test_drill_the_broker_is_killed_under_load(world: World) -> None:
             drill.recovers()
 
 
+@pytest.mark.drill
 def test_drill_the_broker_stands_still(world: World) -> None:
     with world.drill("broker-stopped", collects=False) as drill:
         drill.flows()
@@ -93,6 +94,7 @@ def test_drill_the_broker_stands_still(world: World) -> None:
 # The lake.
 
 
+@pytest.mark.drill
 def test_drill_s3_is_gone(world: World) -> None:
     with world.drill("s3-gone") as drill:
         drill.flows()
@@ -102,6 +104,7 @@ def test_drill_s3_is_gone(world: World) -> None:
         drill.recovers()
 
 
+@pytest.mark.drill
 def test_drill_s3_is_slow_and_refuses(world: World) -> None:
     proxy = world.servers.proxy
     always, writing = {"GET", "HEAD", "PUT", "POST", "DELETE"}, {"PUT"}
@@ -144,6 +147,7 @@ def test_drill_postgresql_restarts_and_is_killed(world: World) -> None:
             drill.recovers()
 
 
+@pytest.mark.drill
 def test_drill_postgresql_stands_still(world: World) -> None:
     with world.drill("postgresql-stopped", serves=False) as drill:
         drill.flows()
@@ -159,6 +163,7 @@ def test_drill_postgresql_stands_still(world: World) -> None:
 # The cache.
 
 
+@pytest.mark.drill
 def test_drill_redis_is_flushed_hangs_and_is_gone(world: World) -> None:
     server = world.servers.redis
     with world.drill("redis-gone") as drill:
@@ -178,6 +183,7 @@ def test_drill_redis_is_flushed_hangs_and_is_gone(world: World) -> None:
 # The tile store.
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize("statement", ["s3(", "sumMap(cells, counts)"], ids=["tiling", "roll-up"])
 def test_drill_the_tile_store_is_killed_during_a_job(world: World, statement: str) -> None:
     server = world.servers.clickhouse
@@ -205,6 +211,7 @@ def test_drill_a_lander_a_scheduler_and_the_collector_are_killed(world: World) -
             drill.recovers()
 
 
+@pytest.mark.drill
 def test_drill_a_lander_and_a_scheduler_stand_still_for_longer_than_their_leases(world: World) -> None:
     with world.drill("roles-stopped") as drill:
         drill.flows()
@@ -218,6 +225,7 @@ def test_drill_a_lander_and_a_scheduler_stand_still_for_longer_than_their_leases
         drill.recovers()
 
 
+@pytest.mark.drill
 def test_drill_landers_join_and_leave(world: World) -> None:
     third = Roles(world.folder / "third", **world.settings)
     with world.drill("rebalanced") as drill:
