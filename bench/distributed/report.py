@@ -56,7 +56,7 @@ def _collect(found: dict[str, Any]) -> Section:
     rows = [
         (
             "librdkafka alone, one thread",
-            f"{floor['events_per_second']:,}",
+            f"{floor['events_per_second']:,.0f}",
             "1.00",
             f"{floor['cpu_s_per_million']:.2f}",
             f"{floor['broker_cpu_s_per_million']:.2f}",
@@ -65,7 +65,7 @@ def _collect(found: dict[str, Any]) -> Section:
         ),
         (
             "Isotherm collector, one process",
-            f"{ours['events_per_second']:,}",
+            f"{ours['events_per_second']:,.0f}",
             f"{found['ratio']:.2f}",
             f"{ours['cpu_s_per_million']:.2f}",
             f"{ours['broker_cpu_s_per_million']:.2f}",
@@ -90,7 +90,7 @@ def _land(found: dict[str, Any]) -> Section:
     floor, ours = found["floor"], found["isotherm"]
     heads = ("", "events/s", "events/s per core", "CPU-s per M events")
     rows = [
-        (name, f"{one['events_per_second']:,}", f"{one['per_core']:,}", f"{one['cpu_s_per_million']:.2f}")
+        (name, f"{one['events_per_second']:,.0f}", f"{one['per_core']:,.0f}", f"{one['cpu_s_per_million']:.2f}")
         for name, one in (
             ("confluent-kafka reads the records, obstore puts the files' bytes", floor),
             ("Isotherm lander: decode, sort, Parquet, manifest in PostgreSQL", ours),
