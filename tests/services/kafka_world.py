@@ -118,7 +118,7 @@ class KafkaWorld:
             child.stdout.close()
 
     def wait_for(self, rows: int) -> None:
-        until(lambda: len(self.landed()) >= rows, f"{rows} rows are landed", 60)
+        until(lambda: len(self.landed()) >= rows, f"{rows} rows are landed", 240)
 
     def close(self) -> None:
         for log in self._logs:
