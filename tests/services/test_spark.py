@@ -159,7 +159,9 @@ def copy_to_s3(landed: Landed, gateway: Any) -> tuple[str, dict[str, str]]:
 
 
 @pytest.mark.skipif(not SAPIMOUSE.exists(), reason="shared data is absent")
-@pytest.mark.parametrize(("where", "lake_format"), [("file", "jsonl"), ("s3", "parquet")])
+@pytest.mark.parametrize(
+    ("where", "lake_format"), [pytest.param("file", "jsonl", marks=pytest.mark.drill), ("s3", "parquet")]
+)
 def test_every_recorded_event_by_way_of_spark(
     spark: Any, versitygw: Any, landed: Landed, empty_olap: Olap, tmp_path: Path, where: str, lake_format: str
 ) -> None:
@@ -222,6 +224,7 @@ def command_lines() -> dict[int, str]:
 
 
 @pytest.mark.skipif(not SAPIMOUSE.exists(), reason="shared data is absent")
+@pytest.mark.drill
 def test_a_backfill_by_spark_from_the_command_line(spark: Any, landed: Landed, tmp_path: Path) -> None:
     """All tiles again into an empty tile store, by a command and nothing else; `verify` counts the raw by NumPy."""
     data = tmp_path / "data"
@@ -340,6 +343,7 @@ def test_killed_executors_are_replaced_and_the_job_goes_on(fragile: Any, make_wo
     world.check()
 
 
+@pytest.mark.drill
 def test_a_driver_that_hangs_is_given_up(
     spark: Any, make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +364,7 @@ def test_a_driver_that_hangs_is_given_up(
     world.check()
 
 
+@pytest.mark.drill
 def test_a_cluster_without_workers_is_said_to_have_none(
     spark: Any, make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,6 +376,7 @@ def test_a_cluster_without_workers_is_said_to_have_none(
     assert world.published(Level.HOUR) == {}
 
 
+@pytest.mark.drill
 def test_the_driver_dies_with_its_parent(spark: Any, make_world: Callable[..., World], tmp_path: Path) -> None:
     world = make_world(spark, engine="spark+local")
     rng = np.random.default_rng(1)
@@ -441,6 +447,7 @@ def test_files_that_are_not_listed_are_not_read(spark: Any, make_world: Callable
     world.check()
 
 
+@pytest.mark.drill
 def test_a_spark_submit_per_job_gives_the_same_maps(spark: Any, make_world: Callable[..., World]) -> None:
     """The way of clusters that start the driver themselves."""
     world = make_world(spark)
