@@ -25,8 +25,10 @@ from isotherm.rollup.buckets import Bucket, Level
 from isotherm.rollup.engines.clickhouse import ClickHouseEngine
 from isotherm.rollup.jobs import Jobs
 from isotherm.rollup.scheduler import Scheduler
+from isotherm.rollup.windows.port import open_stream
 from isotherm.serve.app import create_app
 from isotherm.serve.deps import Deps
+from isotherm.store.cache import open_cache
 from isotherm.store.db import open_db, reading, writing
 from isotherm.store.olap import Olap
 from isotherm.store.tables import dirty, files
@@ -117,7 +119,12 @@ def up(make: Callable[[], Deployment]) -> Deployment:
 
 
 def api(up: Deployment, *, with_lander: bool = True) -> TestClient[Any]:
-    parts: Any = SimpleNamespace(lander=up.lander, log=up.world.log, scheduler=up.scheduler)
+    world = up.world
+    cache = open_cache(world.settings, world.clock)
+    stream = open_stream(world.settings, world.log, cache, world.engine, world.clock)
+    parts: Any = SimpleNamespace(
+        settings=world.settings, lander=up.lander, log=world.log, scheduler=up.scheduler, stream=stream
+    )
     told: dict[str, Any] = {}
     if with_lander:
         told = {"unlanded": find_unlanded(parts), "status": lambda: status_facts(parts)}
