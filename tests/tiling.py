@@ -1,7 +1,8 @@
 """A lake with events we choose, the jobs over it, and a recount of both: for tests of tile jobs."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,15 +12,16 @@ import sqlalchemy as sa
 
 from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
 from isotherm.config import Settings
-from isotherm.land.lake import Lake
+from isotherm.land.lake import Lake, open_lake
 from isotherm.land.manifest import LakeFile, Landing, Manifest, OffsetRange
 from isotherm.land.rowhash import of_table
 from isotherm.land.schema import LAKE_SCHEMA
 from isotherm.land.write import encode
 from isotherm.rollup.buckets import Bucket, Level, floor
+from isotherm.rollup.engines.port import Opener, open_engine
 from isotherm.rollup.jobs import Jobs
 from isotherm.store import tables
-from isotherm.store.db import next_version, reading, writing
+from isotherm.store.db import next_version, open_db, reading, writing
 from isotherm.store.olap import Olap
 
 NOW = 1_795_000_000_000 - 1_795_000_000_000 % HOUR_MS + 10 * 60_000
@@ -139,6 +141,40 @@ class World:
                     level=level.value, start=start, client_id=client_id, version=version, marked_at=self.clock.now_ms()
                 )
             )
+
+
+Maker = Callable[..., World]
+
+
+@contextmanager
+def worlds() -> Iterator[Maker]:
+    """Makes worlds, `make(settings, olap)`, on the stores that the settings name; closes their databases at the end.
+
+    `opener` opens the engine of the jobs: `open_engine` by default, so the setting `engine` counts.
+    """
+    databases: list[sa.Engine] = []
+
+    def make(
+        settings: Settings,
+        olap: Olap,
+        *,
+        lake_format: str = "parquet",
+        clock: ManualClock | None = None,
+        opener: Opener = open_engine,
+    ) -> World:
+        database = open_db(settings.url("db"))
+        databases.append(database)
+        clock = clock or ManualClock(NOW)
+        lake = open_lake(settings.url("lake"), settings)
+        manifest = Manifest(database, clock, lake_format)
+        jobs = Jobs(settings, database, olap, manifest, opener(settings, olap, lake), clock)
+        return World(settings, database, olap, lake, manifest, clock, jobs)
+
+    try:
+        yield make
+    finally:
+        for database in databases:
+            database.dispose()
 
 
 def lake_table(rows: Sequence[Row], offset: int) -> pa.Table:

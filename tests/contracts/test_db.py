@@ -24,7 +24,17 @@ from isotherm.land.manifest import LakeFile, Landing, Manifest, OffsetRange
 from isotherm.rollup.leases import Busy, lease
 from isotherm.store import db_postgresql, db_sqlite
 from isotherm.store.db import MIGRATIONS, next_version, open_db, reading, revisions, total, writing
-from isotherm.store.tables import arrivals, backgrounds, dirty, files, ledger, metadata, positions, screen_shapes
+from isotherm.store.tables import (
+    arrivals,
+    backgrounds,
+    dirty,
+    files,
+    leases,
+    ledger,
+    metadata,
+    positions,
+    screen_shapes,
+)
 from isotherm.store.upsert import upsert
 
 NOW = 1_770_000_000_000
@@ -383,9 +393,16 @@ def test_a_lease_that_ran_out_is_another_s_and_the_first_holder_can_tell(engine:
         pass
 
 
+def expiry(engine: sa.Engine) -> int:
+    with reading(engine) as connection:
+        return connection.execute(sa.select(leases.c.expires_at)).scalar_one()
+
+
 def test_a_lease_in_use_is_renewed(engine: sa.Engine) -> None:
     with lease(engine, SystemClock(), "bucket", lease_ms=600) as mine:
-        time.sleep(1.5)
+        first = expiry(engine)
+        # Twice its length later it is held only because it was renewed on the way.
+        wait_for(lambda: expiry(engine) > first + 1200)
         with pytest.raises(Busy):
             work_again(engine)
         with writing(engine) as connection:

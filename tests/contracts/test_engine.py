@@ -10,31 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tiling import NOW, World
+from tiling import World, worlds
 
-from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
+from isotherm.clock import DAY_MS, HOUR_MS
 from isotherm.config import Settings
 from isotherm.errors import ConfigError
-from isotherm.land.lake import Lake, open_lake
-from isotherm.land.manifest import Manifest
+from isotherm.land.lake import open_lake
 from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Level
 from isotherm.rollup.engines.clickhouse import ClickHouseEngine
-from isotherm.rollup.engines.port import Engine, open_engine
+from isotherm.rollup.engines.port import Opener, open_engine
 from isotherm.rollup.engines.spark.driver import open_driver
 from isotherm.rollup.engines.spark.engine import SparkEngine
 from isotherm.rollup.engines.spark.submit import Submission
 from isotherm.rollup.grid import cells_of
-from isotherm.rollup.jobs import Jobs
-from isotherm.store.db import open_db
 from isotherm.store.olap import Olap
 
 pytestmark = pytest.mark.timeout(900)
 
-Opener = Callable[[Olap, Lake, Settings], Engine]
 FORMATS = ("parquet", "jsonl")
 EDGES = sorted(
     {
@@ -58,7 +53,7 @@ with_spark = (pytest.mark.services, pytest.mark.slow, pytest.mark.xdist_group("s
 def engine_opener(request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Opens engines over any lake; Spark's driver is one for the whole module."""
     if request.param == "clickhouse":
-        yield lambda olap, lake, settings: open_engine(settings, olap, lake)
+        yield open_engine
         return
     cluster: Any = request.getfixturevalue("spark_cluster")
     with pytest.MonkeyPatch.context() as patch:
@@ -71,7 +66,7 @@ def engine_opener(request: pytest.FixtureRequest) -> Iterator[Opener]:
             spark_options={"spark.executor.memory": "1g"},
         )
         driver = open_driver(Submission.of(chosen, _Nowhere.place))
-        yield lambda olap, lake, _: SparkEngine(olap, lake, driver)
+        yield lambda _, olap, lake: SparkEngine(olap, lake, driver)
         driver.close()
 
 
@@ -81,22 +76,13 @@ class _Nowhere:
 
 @pytest.fixture
 def make_world(tmp_path: Path, empty_olap: Olap, engine_opener: Opener) -> Iterator[Callable[..., World]]:
-    databases: list[sa.Engine] = []
+    with worlds() as make:
 
-    def make(lake_format: str = "parquet", name: str = "w") -> World:
-        folder = tmp_path / f"{name}{len(databases)} with space"
-        chosen = Settings(data=folder, job_threads=2)
-        database = open_db(f"sqlite://{folder / 'isotherm.db'}")
-        databases.append(database)
-        clock = ManualClock(NOW)
-        lake = open_lake(f"file://{folder / 'lake'}", chosen)
-        manifest = Manifest(database, clock, lake_format)
-        jobs = Jobs(chosen, database, empty_olap, manifest, engine_opener(empty_olap, lake, chosen), clock)
-        return World(chosen, database, empty_olap, lake, manifest, clock, jobs)
+        def named(lake_format: str = "parquet", name: str = "w") -> World:
+            chosen = Settings(data=tmp_path / f"{name} with space", job_threads=2)
+            return make(chosen, empty_olap, lake_format=lake_format, opener=engine_opener)
 
-    yield make
-    for database in databases:
-        database.dispose()
+        yield named
 
 
 def stored(world: World) -> list[tuple[Any, ...]]:

@@ -4,28 +4,23 @@ import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import sqlalchemy as sa
 from clickhouse_connect.driver.exceptions import DatabaseError
-from tiling import NOW, World
+from tiling import NOW, World, worlds
 
-from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
+from isotherm.clock import DAY_MS, HOUR_MS
 from isotherm.config import Settings
 from isotherm.errors import Backpressure, ConfigError
-from isotherm.land.lake import open_lake
-from isotherm.land.manifest import Manifest
 from isotherm.rollup.buckets import Bucket, Level
-from isotherm.rollup.engines.clickhouse import ClickHouseEngine
 from isotherm.rollup.expiry import kept_from
-from isotherm.rollup.jobs import Jobs
 from isotherm.rollup.read import list_maps, sum_maps
 from isotherm.rollup.retention import expire, set_backstop
-from isotherm.store.db import open_db
 from isotherm.store.olap import Olap, Profile, open_olap
 from isotherm.store.olap_migrate import migrate
 
@@ -61,21 +56,8 @@ def olap(request: pytest.FixtureRequest) -> Iterator[Olap]:
 
 @pytest.fixture
 def make_world(tmp_path: Path, olap: Olap) -> Iterator[Callable[..., World]]:
-    databases: list[sa.Engine] = []
-
-    def make(lake_format: str = "parquet") -> World:
-        chosen = Settings(data=tmp_path, job_threads=2)
-        database = open_db(f"sqlite://{tmp_path / 'isotherm.db'}")
-        databases.append(database)
-        clock = ManualClock(NOW)
-        lake = open_lake(f"file://{tmp_path / 'lake'}", chosen)
-        manifest = Manifest(database, clock, lake_format)
-        jobs = Jobs(chosen, database, olap, manifest, ClickHouseEngine(olap, lake, chosen), clock)
-        return World(chosen, database, olap, lake, manifest, clock, jobs)
-
-    yield make
-    for database in databases:
-        database.dispose()
+    with worlds() as make:
+        yield partial(make, Settings(data=tmp_path, job_threads=2), olap)
 
 
 @pytest.fixture
@@ -265,7 +247,7 @@ def test_texts_are_parsed_to_the_nearest_double(olap: Olap) -> None:
 @pytest.mark.parametrize("lake_format", ["parquet", "jsonl"])
 def test_maps_of_all_levels_equal_numpy(make_world: Callable[..., World], lake_format: str) -> None:
     """Sparse and dense maps, events without a position, clients side by side, hours that are tiled again."""
-    world = make_world(lake_format)
+    world = make_world(lake_format=lake_format)
     rng = np.random.default_rng(7)
 
     def rows(count: int) -> list[Any]:

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,15 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
-import sqlalchemy as sa
 from clickhouse_connect.driver.exceptions import DatabaseError
 from serving import NOW as SERVED
 from serving import World as Served
-from tiling import NOW, World, recount
+from tiling import NOW, World, recount, worlds
 
 from isotherm.clock import HOUR_MS, ManualClock
 from isotherm.config import Settings
 from isotherm.errors import ConfigError
-from isotherm.land.lake import open_lake
-from isotherm.land.manifest import Manifest
 from isotherm.rollup.buckets import Level
-from isotherm.rollup.engines.clickhouse import ClickHouseEngine
-from isotherm.rollup.jobs import Jobs
 from isotherm.rollup.retention import expire, set_backstop
 from isotherm.store.db import open_db
 from isotherm.store.olap import Olap, OlapGone, open_olap
@@ -59,21 +55,8 @@ def opened() -> Iterator[Opener]:
 
 @pytest.fixture
 def make_world(tmp_path: Path) -> Iterator[WorldMaker]:
-    databases: list[sa.Engine] = []
-
-    def make(olap: Olap, lake_format: str = "parquet") -> World:
-        chosen = Settings(data=tmp_path, job_threads=2)
-        database = open_db(f"sqlite://{tmp_path / 'isotherm.db'}")
-        databases.append(database)
-        clock = ManualClock(NOW)
-        lake = open_lake(f"file://{tmp_path / 'lake'}", chosen)
-        manifest = Manifest(database, clock, lake_format)
-        jobs = Jobs(chosen, database, olap, manifest, ClickHouseEngine(olap, lake, chosen), clock)
-        return World(chosen, database, olap, lake, manifest, clock, jobs)
-
-    yield make
-    for database in databases:
-        database.dispose()
+    with worlds() as make:
+        yield partial(make, Settings(data=tmp_path, job_threads=2))
 
 
 def quick(server: ClickHouseFront, seconds: float) -> ServerOlap:

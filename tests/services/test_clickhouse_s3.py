@@ -9,19 +9,15 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
 from clickhouse_connect.driver.exceptions import DatabaseError
 from msgspec.structs import replace
-from tiling import NOW, World
+from tiling import Maker, World, worlds
 
-from isotherm.clock import HOUR_MS, ManualClock
+from isotherm.clock import HOUR_MS
 from isotherm.config import Settings
-from isotherm.land.lake import Lake, S3Place, open_lake
-from isotherm.land.manifest import Manifest
+from isotherm.land.lake import Lake, S3Place
 from isotherm.rollup.buckets import Level
-from isotherm.rollup.engines.clickhouse import ClickHouseEngine
-from isotherm.rollup.jobs import Jobs
-from isotherm.store.db import open_db
+from isotherm.rollup.engines.port import Engine, open_engine
 from isotherm.store.olap import Olap, open_olap
 from services.clickhouse import ClickHouseFront
 from services.s3 import Buckets, Versitygw
@@ -45,24 +41,23 @@ class Deployment:
 
     folder: Path
     olap: Olap
-    databases: list[sa.Engine]
+    make: Maker
+    made: int = 0
 
     def world(self, s3: Buckets, lake_format: str = "parquet", *, engine_s_secret: str = "") -> World:
+        self.made += 1
         chosen = Settings(
-            data=self.folder,
+            data=self.folder / str(self.made),
             job_threads=2,
             lake=f"s3://{s3.make_bucket()}/some/prefix?endpoint={s3.endpoint}&region={s3.region}",
             s3_access_key_id=s3.access_key,
             s3_secret_access_key=s3.secret_key,
         )
-        database = open_db(f"sqlite://{self.folder / f'{len(self.databases)}.db'}")
-        self.databases.append(database)
-        clock = ManualClock(NOW)
-        lake = open_lake(chosen.url("lake"), chosen)
-        manifest = Manifest(database, clock, lake_format)
-        engine = ClickHouseEngine(self.olap, _with_secret(lake, engine_s_secret) if engine_s_secret else lake, chosen)
-        jobs = Jobs(chosen, database, self.olap, manifest, engine, clock)
-        return World(chosen, database, self.olap, lake, manifest, clock, jobs)
+
+        def opener(settings: Settings, olap: Olap, lake: Lake) -> Engine:
+            return open_engine(settings, olap, _with_secret(lake, engine_s_secret) if engine_s_secret else lake)
+
+        return self.make(chosen, self.olap, lake_format=lake_format, opener=opener)
 
 
 def _with_secret(lake: Lake, secret: str) -> Lake:
@@ -74,10 +69,8 @@ def _with_secret(lake: Lake, secret: str) -> Lake:
 
 @pytest.fixture
 def deployment(tmp_path: Path, olap: Olap) -> Iterator[Deployment]:
-    made = Deployment(tmp_path, olap, [])
-    yield made
-    for database in made.databases:
-        database.dispose()
+    with worlds() as make:
+        yield Deployment(tmp_path, olap, make)
 
 
 def events(world: World, count: int) -> list[Any]:

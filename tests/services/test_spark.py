@@ -19,7 +19,7 @@ import recount
 import sqlalchemy as sa
 from recount import DATA, MAPPING, Recording
 from system_helpers import System, alive, environment, isotherm
-from tiling import NOW, World
+from tiling import NOW, World, worlds
 
 from isotherm.clock import DAY_MS, HOUR_MS, ManualClock, SystemClock, iso
 from isotherm.config import Settings
@@ -71,19 +71,14 @@ def ready(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def make_world(tmp_path: Path, empty_olap: Olap) -> Iterator[Callable[..., World]]:
     """Worlds whose engine is Spark on the cluster that is given."""
     with ExitStack() as stack:
+        make = stack.enter_context(worlds())
 
-        def make(cluster: Any, **settings: Any) -> World:
-            chosen = spark_settings(cluster, tmp_path, **settings)
-            database = open_db(f"sqlite://{tmp_path / 'isotherm.db'}")
-            stack.callback(database.dispose)
-            lake = open_lake(f"file://{tmp_path / 'lake'}", chosen)
-            manifest, clock = Manifest(database, ManualClock(NOW)), ManualClock(NOW)
-            engine = open_engine(chosen, empty_olap, lake)
-            stack.callback(engine.close)
-            jobs = Jobs(chosen, database, empty_olap, manifest, engine, clock)
-            return World(chosen, database, empty_olap, lake, manifest, clock, jobs)
+        def by_spark(cluster: Any, **settings: Any) -> World:
+            world = make(spark_settings(cluster, tmp_path, **settings), empty_olap)
+            stack.callback(world.jobs.engine.close)
+            return world
 
-        yield make
+        yield by_spark
 
 
 def standing(world: World) -> StandingDriver:

@@ -4,16 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
-from tiling import NOW, World
+from tiling import World, worlds
 
 from isotherm.clock import ManualClock
 from isotherm.config import Settings
-from isotherm.land.lake import open_lake
-from isotherm.land.manifest import Manifest
-from isotherm.rollup.engines.clickhouse import ClickHouseEngine
-from isotherm.rollup.jobs import Jobs
-from isotherm.store.db import open_db
 from isotherm.store.olap import Olap
 
 
@@ -24,23 +18,12 @@ def olap(empty_olap: Olap) -> Olap:
 
 @pytest.fixture
 def make_world(tmp_path: Path, olap: Olap) -> Iterator[Callable[..., World]]:
-    engines: list[sa.Engine] = []
+    with worlds() as make:
 
-    def make(name: str = "w", lake_format: str = "parquet", clock: ManualClock | None = None) -> World:
-        folder = tmp_path / name
-        settings = Settings(data=folder, job_threads=2)
-        database = open_db(f"sqlite://{folder / 'isotherm.db'}")
-        engines.append(database)
-        clock = clock or ManualClock(NOW)
-        lake = open_lake(f"file://{folder / 'lake'}", settings)
-        manifest = Manifest(database, clock, lake_format)
-        engine = ClickHouseEngine(olap, lake, settings)
-        jobs = Jobs(settings, database, olap, manifest, engine, clock)
-        return World(settings, database, olap, lake, manifest, clock, jobs)
+        def named(name: str = "w", lake_format: str = "parquet", clock: ManualClock | None = None) -> World:
+            return make(Settings(data=tmp_path / name, job_threads=2), olap, lake_format=lake_format, clock=clock)
 
-    yield make
-    for database in engines:
-        database.dispose()
+        yield named
 
 
 @pytest.fixture
