@@ -29,8 +29,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_window(browser: Browser) -> Iterator[Callable[..., Window]]:
-    """Opens contexts (`browsing.window`); at the end they are closed, and errors on their pages fail the test."""
+def open_window(browser: Browser, site: Site) -> Iterator[Callable[..., Window]]:
+    """Opens contexts (`browsing.window`); at the end they are closed, and errors on their pages fail the test.
+
+    The site is still there when they are closed: a page that was half loaded has nothing to complain of.
+    """
     opened: list[Window] = []
 
     def open_one(*arguments: Any, **options: Any) -> Window:

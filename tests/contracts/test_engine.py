@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -78,8 +79,8 @@ class _Nowhere:
 def make_world(tmp_path: Path, empty_olap: Olap, engine_opener: Opener) -> Iterator[Callable[..., World]]:
     with worlds() as make:
 
-        def named(lake_format: str = "parquet", name: str = "w") -> World:
-            chosen = Settings(data=tmp_path / f"{name} with space", job_threads=2)
+        def named(lake_format: str = "parquet") -> World:
+            chosen = Settings(data=tmp_path / f"{uuid4().hex} with space", job_threads=2)
             return make(chosen, empty_olap, lake_format=lake_format, opener=engine_opener)
 
         yield named
@@ -135,7 +136,7 @@ events = st.tuples(
 def test_any_events_give_what_the_embedded_engine_gives(
     make_world: Callable[..., World], rows: list[Any], files: int, lake_format: str
 ) -> None:
-    world = make_world(lake_format, "any")
+    world = make_world(lake_format)
     world.olap.command("TRUNCATE TABLE maps")
     world.land([(c, s, k, world.hour - ago, x, y) for c, s, k, ago, x, y in rows], files)
     world.run_all()

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import pytest
 
+from services import java
 from services.clickhouse import ClickHouseFront, NamedClickHouse
 from services.cluster import Cluster
 from services.connect import Connect
@@ -31,6 +32,10 @@ TOOLS: dict[str, tuple[str, ...]] = {
     "versitygw": ("versitygw",), "own_versitygw": ("versitygw",), "minio": ("minio",), "own_minio": ("minio",),
 }  # fmt: skip
 """Fixture: the fetched tools it needs. Tests run in this order: what takes minutes to fetch comes last."""
+
+
+def pytest_configure() -> None:
+    java.short_lived = True
 
 
 @contextlib.contextmanager

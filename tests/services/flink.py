@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from services.cluster import Cluster
 from services.http import ask
-from services.java import LIGHT, write_logging
+from services.java import light, write_logging
 from services.programs import program
 from services.server import Server, wait_until
 from services.tools import folder
@@ -89,7 +89,7 @@ class _Process(Server):
         libraries = f"{flink_home() / 'lib'}/*:{folder('flink-connectors') / 'libs'}/*"
         memory = (f"-Xmx{self.heap}m", f"-XX:MaxDirectMemorySize={self.off_heap + 64}m", "-XX:MaxMetaspaceSize=384m")
         log = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.xml'}"
-        return [program("java"), *LIGHT, *memory, *MODULES, log, "-cp", libraries, self.main, *self.arguments()]
+        return [program("java"), *light(), *memory, *MODULES, log, "-cp", libraries, self.main, *self.arguments()]
 
     def arguments(self) -> list[str]:
         return ["--configDir", str(self.folder / "conf")]

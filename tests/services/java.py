@@ -12,12 +12,21 @@ LOGGING = """<?xml version="1.0" encoding="UTF-8"?>
 </Configuration>
 """
 # One small collector thread, no memory map in /tmp, no IPv6.
-LIGHT = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-Djava.net.preferIPv4Stack=true")
+_LIGHT = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-Djava.net.preferIPv4Stack=true")
+
+short_lived = False
+"""Set where servers live for seconds, as in tests: they start with half the work, and never get as fast as they can."""
+
+
+def light() -> tuple[str, ...]:
+    """Options of every Java program here."""
+    # The second compiler only pays for itself after minutes.
+    return (*_LIGHT, "-XX:TieredStopAtLevel=1") if short_lived else _LIGHT
 
 
 def java(tool: str, main: str, *arguments: str, megabytes: int, log: Path | None = None) -> list[str]:
     """Command line of `main` in the jars of a fetched tool; `log` is the file that `write_logging` wrote."""
-    options = [*LIGHT, f"-Xmx{megabytes}m"]
+    options = [*light(), f"-Xmx{megabytes}m"]
     if log:
         options.append(f"-Dlog4j2.configurationFile={log}")
     # The JVM expands the star; the list of all jars would be too long for a command line.

@@ -117,8 +117,15 @@ class KafkaWorld:
             assert child.stdout is not None
             child.stdout.close()
 
-    def wait_for(self, rows: int) -> None:
-        until(lambda: len(self.landed()) >= rows, f"{rows} rows are landed", 240)
+    def wait_for(self, rows: int, errors: Callable[[], list[BaseException]] = list) -> None:
+        """Until so many rows are landed; fails at once by what a lander met meanwhile."""
+
+        def landed() -> bool:
+            for error in errors():
+                raise error
+            return len(self.landed()) >= rows
+
+        until(landed, f"{rows} rows are landed", 120)
 
     def close(self) -> None:
         for log in self._logs:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from services.cluster import Cluster
 from services.http import ask
+from services.java import light
 from services.programs import program
 from services.server import Server, wait_until
 from services.tools import folder
@@ -35,13 +36,17 @@ def spark_environment(scratch: Path) -> dict[str, str]:
     settings = scratch / "conf"
     settings.mkdir(exist_ok=True)
     (settings / "log4j2.properties").write_text(LOGGING)
+    options = " ".join(light())
+    (settings / "spark-defaults.conf").write_text(
+        f"spark.driver.extraJavaOptions={options}\nspark.executor.extraJavaOptions={options}\n"
+    )
     return {
         "SPARK_HOME": str(spark_home()),
         "SPARK_CONF_DIR": str(settings),
         "SPARK_LOCAL_DIRS": str(scratch),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_DAEMON_MEMORY": "256m",
-        "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:-UsePerfData",
+        "SPARK_DAEMON_JAVA_OPTS": options,
         "PYSPARK_PYTHON": str(folder("spark") / "bin" / "python"),
     }
 

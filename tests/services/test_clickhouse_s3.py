@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,21 +130,18 @@ def test_keys_that_are_refused_are_in_no_error(deployment: Deployment, versitygw
 def test_keys_that_a_server_writes_into_an_error_are_masked(
     clickhouse_front: ClickHouseFront, versitygw: Buckets, tmp_path: Path
 ) -> None:
-    olap = open_olap(clickhouse_front.new_database(), Settings(job_threads=2))
-    made = Deployment(tmp_path, olap, [])
-    world = made.world(versitygw)
-    world.land([("shop", "/", "mousemove", world.hour, 0.5, 0.5)] * 9)
     text = f"In scope SELECT * FROM s3('http://x/y', '{versitygw.access_key}', '{versitygw.secret_key}', 'Parquet')"
-    clickhouse_front.faults({"match": "INSERT INTO maps", "do": "fail", "code": 499, "text": text})
-    with pytest.raises(DatabaseError, match=r"s3\('http://x/y', '\*\*\*', '\*\*\*', 'Parquet'\)") as caught:
-        world.run(Level.HOUR, world.hour)
+    olap = open_olap(clickhouse_front.new_database(), Settings(job_threads=2))
+    with closing(olap), worlds() as make:
+        world = Deployment(tmp_path, olap, make).world(versitygw)
+        world.land([("shop", "/", "mousemove", world.hour, 0.5, 0.5)] * 9)
+        clickhouse_front.faults({"match": "INSERT INTO maps", "do": "fail", "code": 499, "text": text})
+        with pytest.raises(DatabaseError, match=r"s3\('http://x/y', '\*\*\*', '\*\*\*', 'Parquet'\)") as caught:
+            world.run(Level.HOUR, world.hour)
+        clickhouse_front.faults()
     shown = "".join(traceback.format_exception(caught.value))
     assert versitygw.secret_key not in shown
     assert versitygw.access_key not in shown
-    clickhouse_front.faults()
-    for database in made.databases:
-        database.dispose()
-    olap.close()
 
 
 def test_an_s3_that_is_gone_fails_the_job_in_time_and_a_later_job_heals(
