@@ -11,7 +11,7 @@ JOBS ?= 3
 WEB_STAMP := web/node_modules/.setup-stamp
 WEB_SOURCES := $(shell find web \( -name node_modules -o -name dist -o -name test \) -prune -o -type f -print)
 
-.PHONY: help setup demo services test test-fast check fix bench docs lock wheel clean web release-sdk
+.PHONY: help setup demo services test test-fast drills check fix bench docs lock wheel clean web release-sdk
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'

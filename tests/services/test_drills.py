@@ -121,7 +121,8 @@ def test_drill_s3_is_slow_and_refuses(world: World) -> None:
             hits: list[str] = []
             proxy.meddle = partial(meddle, trouble, struck, hits)
             time.sleep(5)
-            assert "PUT" in hits
+            # After several failures a lander sleeps for up to half a minute.
+            wait_until(f"a PUT that meets {trouble}", lambda hits=hits: "PUT" in hits, 60)
         proxy.meddle = lambda method, path: None
         drill.recovers()
 

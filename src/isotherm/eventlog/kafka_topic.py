@@ -195,6 +195,11 @@ def differences(config: Mapping[str, Any], settings: Settings) -> list[str]:
         found.append(f"cleanup.policy is {config['cleanup.policy']}, set it to delete: compaction loses events")
     if config["message.timestamp.type"] != "CreateTime":
         found.append("message.timestamp.type is not CreateTime, set it so")
+    if int(config["min.insync.replicas"]) < int(wanted["min.insync.replicas"]):
+        found.append(
+            f"min.insync.replicas is {config['min.insync.replicas']}, set it to {wanted['min.insync.replicas']}: else "
+            "what is acknowledged may stand on one broker only (kafka_replication says how many copies there are)"
+        )
     if retention >= 0 and (least < 0 or retention < least):
         kept = "-1 (log_timestamp is event)" if least < 0 else f"{least} (log_retention_days) or more"
         found.append(f"retention.ms is {retention}, set it to {kept}")

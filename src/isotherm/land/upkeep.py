@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -54,14 +55,23 @@ class Upkeep:
             stop.wait(_PERIOD_S)
 
     def once(self, stop: threading.Event) -> None:
-        """One round: what is past its time goes, then everything that can be merged is."""
-        now = self._clock.now_ms()
-        retention.expire_raw(self._settings, self._manifest, now)
-        self._manifest.sweep(self._lake)
-        self.expire_log(now)
-        if not self._log.knows_ids:
-            self.forget_ids(now)
+        """One round: what is past its time goes, then everything that can be merged is.
 
+        Each part is tried, whatever becomes of the others: a log that refuses to delete must not stop merging. Raises
+        the first error when all is done.
+        """
+        now = self._clock.now_ms()
+        failures: list[Exception] = []
+        for part in (partial(self.expire_raw, now), partial(self.expire_log, now), partial(self.forget_ids, now)):
+            try:
+                part()
+            except Exception as error:  # noqa: BLE001 - raised when the other parts had their turn
+                failures.append(error)
+        self._merge(stop)
+        if failures:
+            raise failures[0]
+
+    def _merge(self, stop: threading.Event) -> None:
         def unless_stopped(_: str) -> None:
             if stop.is_set():
                 raise _Stopped
@@ -71,16 +81,23 @@ class Upkeep:
         ):
             unless_stopped("merged")
 
+    def expire_raw(self, now_ms: int) -> None:
+        """Take from the lake what is past its time, and what crashes left there."""
+        retention.expire_raw(self._settings, self._manifest, now_ms)
+        self._manifest.sweep(self._lake)
+
     def expire_log(self, now_ms: int) -> None:
         """Delete from the log what it may forget."""
         for name in self._log.expire(now_ms):
             _log.info("a part of the log is landed and past its retention", deleted=name)
 
     def forget_ids(self, now_ms: int) -> int:
-        """Drop ids of which no second copy can come any more; returns how many.
+        """Drop ids of which no second copy can come any more; returns how many. None where the log itself knows ids.
 
         Not the clock decides: after a long pause, both copies of a batch may wait on the log to be landed.
         """
+        if self._log.knows_ids:
+            return 0
         landed = self._manifest.progress(self._log.identity)
         until = now_ms
         for partition, head in self._log.heads(self._log.partitions()).items():
