@@ -19,7 +19,7 @@ from isotherm.collect.request import Request
 from isotherm.collect.steps import STEPS, Rules
 from isotherm.collect.tally import Tally
 from isotherm.config import Settings
-from isotherm.errors import Backpressure, Problem
+from isotherm.errors import Backpressure, IsothermError, Problem
 from isotherm.eventlog.port import EventLog
 from isotherm.metrics import render
 
@@ -221,6 +221,8 @@ class Collector:
             return answer.backpressure(error)
         except TimeoutError:
             return answer.backpressure(Backpressure(f"the log did not answer within {HEALTH_TIMEOUT_S:g} s"))
+        except IsothermError as error:
+            return answer.backpressure(Backpressure(str(error)))
         return Answer(200, [*JSON_HEADERS, ("cache-control", "no-store")], b'{"status":"ready"}')
 
 

@@ -116,13 +116,24 @@ class GroupCommit:
             known = ids.known([waiting.record for waiting in group])
         except Backpressure as error:
             return [error] * len(group)
+        except Exception as error:
+            # A log that became unfit says so with another error: it is asked again with the next group.
+            self._logger.exception("the log cannot be asked", records=len(group))
+            return [error] * len(group)
         new = [w for w, again in zip(group, known, strict=True) if not again]
         outcomes = self._append(new) if new else []
-        ids.remember([w.record for w, outcome in zip(new, outcomes, strict=True) if outcome is True])
+        self._remember(ids, [w.record for w, outcome in zip(new, outcomes, strict=True) if outcome is True])
         duplicates = [w for w, again in zip(group, known, strict=True) if again]
         recorded = self._append_known(duplicates) if duplicates else False
         following = iter(outcomes)
         return [recorded if again else next(following) for again in known]
+
+    def _remember(self, ids: KnownIds, records: Sequence[Record]) -> None:
+        """What is on the log is answered as stored, whatever becomes of its ids: they only save work."""
+        try:
+            ids.remember(records)
+        except Exception:
+            self._logger.exception("ids were not kept", records=len(records))
 
     def _append(self, group: Sequence[_Waiting]) -> list[Outcome]:
         try:

@@ -16,7 +16,7 @@ from isotherm.collect.app import Collector, create
 from isotherm.collect.commit import GroupCommit
 from isotherm.collect.intake import Budget, Intake, Lease
 from isotherm.config import Settings
-from isotherm.errors import Backpressure, Problem
+from isotherm.errors import Backpressure, ConfigError, Problem
 from isotherm.eventlog.port import Position, Record
 from isotherm.events import decode_envelope
 
@@ -97,12 +97,12 @@ async def ask(
     return proto.answer
 
 
-def run(test: Callable[[Collector, FakeLog], Any], **settings: Any) -> None:
+def run(test: Callable[[Collector, FakeLog], Any], ids: Any = None, **settings: Any) -> None:
     """Run the coroutine against an application with a fake log, with the lifecycle the server gives it."""
 
     async def main() -> None:
         log = FakeLog()
-        app = create(Settings(**settings), log, ManualClock(now_ms()))  # pyright: ignore[reportArgumentType]
+        app = create(Settings(**settings), log, ManualClock(now_ms()), ids=ids)  # pyright: ignore[reportArgumentType]
         loop = asyncio.get_running_loop()
         app.__rsgi_init__(loop)
         try:
@@ -190,6 +190,41 @@ def test_an_unexpected_error_is_500_without_details_and_the_next_request_works()
     run(test)
 
 
+class FailingIds:
+    """Ids of a log whose topic is unfit for one question, then fit again; nothing can be told to them."""
+
+    def __init__(self) -> None:
+        self.errors: list[Exception] = [ConfigError("log: the topic raw cannot be used as it is")]
+        self.told = 0
+
+    def known(self, records: Sequence[Record]) -> list[bool]:
+        if self.errors:
+            raise self.errors.pop()
+        return [False] * len(records)
+
+    def remember(self, records: Sequence[Record]) -> None:
+        self.told += len(records)
+        raise ConfigError("log: the topic raw cannot be used as it is")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_log_that_cannot_be_asked_for_ids_answers_and_takes_batches_later() -> None:
+    ids = FailingIds()
+
+    async def test(app: Collector, log: FakeLog) -> None:
+        assert (await ask(app, batch(1)))[0] == 500
+        assert log.groups == []
+        assert (await ask(app, batch(1)))[0] == 202
+        assert (await ask(app, batch(1)))[0] == 202
+        assert (await ask(app, method="GET", path="/v1/healthz"))[0] == 200
+        assert app._budget.used == 0
+
+    run(test, ids)
+    assert ids.told == 2
+
+
 def test_bodies_in_flight_are_bounded() -> None:
     async def test(app: Collector, log: FakeLog) -> None:
         log.gate.clear()
@@ -265,9 +300,10 @@ def test_health_follows_the_log_and_asks_it_rarely() -> None:
     run(test)
 
 
-def test_health_says_why_not() -> None:
+@pytest.mark.parametrize("error", [Backpressure("the disk is full"), ConfigError("log: the disk is full")])
+def test_health_says_why_not(error: Exception) -> None:
     async def test(app: Collector, log: FakeLog) -> None:
-        log.unhealthy = Backpressure("the disk is full")
+        log.unhealthy = error
         status, headers, body = await ask(app, method="GET", path="/v1/healthz")
         assert status == 503
         assert "the disk is full" in json.loads(body)["detail"]
