@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from isotherm.clock import HOUR_MS
 from isotherm.rollup.buckets import Level
-from isotherm.rollup.engines import clickhouse
+from isotherm.rollup.engines import clickhouse, stored
 from isotherm.rollup.grid import cells_of
 
 EDGES = sorted(
@@ -129,6 +129,39 @@ def test_days_mix_sparse_and_dense_hours(world: Any) -> None:
     world.check()
     form = world.olap.query("SELECT length(cells) AS n FROM maps FINAL WHERE screen_id = 'grows' AND level = 'day'")
     assert form.to_pylist() == [{"n": 0}]
+
+
+class Meanwhile:
+    """A tile store to which another job inserts just before the statement with this text."""
+
+    def __init__(self, olap: Any, text: str, insert: str) -> None:
+        self._olap, self._text, self._insert = olap, text, insert
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._olap, name)
+
+    def command(self, sql: str, *more: Any, **options: Any) -> None:
+        if self._text in sql and self._insert:
+            insert, self._insert = self._insert, ""
+            self._olap.command(insert)
+        self._olap.command(sql, *more, **options)
+
+
+def test_a_map_that_grows_between_two_queries_of_a_roll_up_is_not_taken_for_gone(world: Any) -> None:
+    day = world.hour - world.hour % (24 * HOUR_MS)
+    world.land([("a", screen, "click", day, 0.5, 0.5) for screen in ("grows", "stays")])
+    world.run(Level.HOUR, day)
+    world.run(Level.DAY, day)
+    grown = (
+        f"INSERT INTO maps ({stored.COLUMNS}) SELECT client_id, screen_id, event_type, segment, level, bucket_start,"
+        " version + 1000, grid_w, grid_h, [], arrayResize([]::Array(UInt64), 20000, 1), 20000, 20000, last_event"
+        " FROM maps FINAL WHERE screen_id = 'grows' AND level = 'hour'"
+    )
+    world.jobs.engine._olap = Meanwhile(world.olap, "AS sparse, sparse.1", grown)
+    world.jobs.run_rollup(Level.DAY, day, ["a"])
+    sums = {screen: int(counts.sum()) for (_, screen, _, _), counts in world.maps(Level.DAY).items()}
+    assert sums == {"grows": 20_000, "stays": 1}
+    assert world.published(Level.DAY)["a", day].rows == 20_001
 
 
 def test_no_map_is_split_when_the_files_take_several_queries(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,19 @@ class ClickHouseEngine:
         for only in _slices(-(-maps // DENSE_MAPS)):
             self._olap.command(head + _sum_dense(f"{big} AND {only}"), params)
         self._olap.command(head + _sum_sparse(f"NOT {big}"), params)
+        self._sum_left_out(head, params)
+
+    def _sum_left_out(self, head: str, params: Params) -> None:
+        """Sum the maps that were small for the queries of big ones and big for that of small ones.
+
+        Another job may insert newer children between two queries; without a row of this version such a map would
+        pass for one that vanished.
+        """
+        missing = f"({_KEYS}, segment) NOT IN (SELECT {_KEYS}, segment FROM maps WHERE {stored.OF_VERSION})"
+        count = f"SELECT uniqExact({_KEYS}, segment) AS n FROM maps FINAL WHERE {stored.CHILDREN} AND {missing}"
+        maps = self._olap.query(count, params, profile="write").column("n")[0].as_py()
+        for only in _slices(-(-maps // DENSE_MAPS)):
+            self._olap.command(head + _sum_dense(f"{missing} AND {only}"), params)
 
     def clear_vanished(self, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
         stored.clear_vanished(self._olap, bucket, client_ids, version)

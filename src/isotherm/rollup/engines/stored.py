@@ -15,6 +15,11 @@ CHILDREN: Final = (
     " AND bucket_start >= {start:DateTime} AND bucket_start < {until:DateTime} AND events > 0"
 )
 """The finer maps that make up a bucket's; its parameters are `children_of`."""
+OF_VERSION: Final = (
+    "client_id IN {clients:Array(String)} AND level = {level:String} AND bucket_start = {start:DateTime}"
+    " AND version = {version:UInt64}"
+)
+"""What a job has inserted for some clients; its parameters are `children_of` and those of `insert_head`."""
 
 
 def insert_head(bucket: Bucket, version: int) -> tuple[str, dict[str, Any]]:
