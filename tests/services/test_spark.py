@@ -377,7 +377,7 @@ def test_the_driver_dies_with_its_parent(spark: Any, make_world: Callable[..., W
     rng = np.random.default_rng(1)
     now = SystemClock().now_ms()
     world.land([("a", "s", "click", now - n * HOUR_MS, *map(float, rng.random(2))) for n in range(40)])
-    words = ["rollup", "--data", str(tmp_path), "--engine", "spark", "--spark-submit", spark.submit]
+    words = ["rollup", "--data", str(tmp_path), "--engine", "spark+local", "--spark-submit", spark.submit]
     words += ["--from", iso(now - 3 * DAY_MS)[:10], "--to", iso(now + DAY_MS)[:10], "--level", "hour"]
     before = command_lines().keys()
     parent = subprocess.Popen(isotherm(*words), env=environment())

@@ -22,7 +22,7 @@ from isotherm.land.lake import Lake, LocalPlace, S3Place, open_lake
 from isotherm.rollup.buckets import Bucket, Level
 from isotherm.rollup.engines.port import open_engine
 from isotherm.rollup.engines.spark import driver as driver_module
-from isotherm.rollup.engines.spark.driver import JOB, OneByOne, SparkFailed, StandingDriver, open_driver
+from isotherm.rollup.engines.spark.driver import JOB, JOB_S, OneByOne, SparkFailed, StandingDriver, open_driver
 from isotherm.rollup.engines.spark.rows import map_rows
 from isotherm.rollup.engines.spark.scratch import KEPT_MS, Scratch, sweep, url_of
 from isotherm.rollup.engines.spark.submit import Submission, master_of
@@ -53,7 +53,7 @@ def lake(tmp_path: Path) -> Lake:
 @pytest.mark.parametrize(
     ("engine", "threads", "master"),
     [
-        ("spark", 0, "local[*]"),
+        ("spark+local", 0, "local[*]"),
         ("spark+local", 3, "local[3]"),
         ("spark://a.b:7077", 0, "spark://a.b:7077"),
         ("spark://a:7077,b:7077", 0, "spark://a:7077,b:7077"),
@@ -61,7 +61,53 @@ def lake(tmp_path: Path) -> Lake:
     ],
 )
 def test_the_setting_names_sparks_master(engine: str, threads: int, master: str) -> None:
-    assert master_of(engine, threads) == master
+    # Somebody who names a master means it, whatever else the installation names.
+    assert master_of(engine, threads, {"spark.master": "yarn"}) == master
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of settings beside the program that `submission` makes in `tmp_path / "bin"`."""
+    for name in ("SPARK_HOME", "SPARK_CONF_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("bin", "conf"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "conf"
+
+
+def test_bare_spark_is_the_master_of_the_installation(
+    installation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "bin"
+    with pytest.raises(
+        ConfigError, match=r"write spark\+local, spark://host:port .* or spark\+k8s://host:port"
+    ) as raised:
+        submission(place, engine="spark")
+    assert "spark.master" in str(raised.value)
+    defaults = installation / "spark-defaults.conf"
+    defaults.write_text("# spark.master local\n  spark.master\t spark://here:7077 \nspark.eventLog.enabled=true\n")
+    made = submission(place, engine="spark")
+    assert made.master == "spark://here:7077"
+    assert made.command(place, "job.py", [])[1:3] == ["--master", "spark://here:7077"]
+    assert made.deploy_mode == "client"
+    assert submission(place, engine="spark", spark_options={"spark.master": "yarn"}).master == "yarn"
+    defaults.write_text("spark.master = yarn\nspark.submit.deployMode: cluster\n")
+    assert isinstance(open_driver(submission(place, engine="spark")), OneByOne)
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path / "elsewhere"))
+    with pytest.raises(ConfigError, match=r"neither spark-defaults.conf nor spark_options"):
+        submission(place, engine="spark")
+    monkeypatch.delenv("SPARK_CONF_DIR")
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path / "elsewhere"))
+    with pytest.raises(ConfigError, match=r"neither spark-defaults.conf nor spark_options"):
+        submission(place, engine="spark")
+
+
+def test_an_environment_made_by_pip_has_its_settings_among_the_packages(installation: Path, tmp_path: Path) -> None:
+    conf = tmp_path / "lib" / "python3.13" / "site-packages" / "pyspark" / "conf"
+    conf.mkdir(parents=True)
+    (conf / "spark-defaults.conf").write_text("spark.master spark://packed:7077\n")
+    assert submission(tmp_path / "bin", engine="spark").master == "spark://packed:7077"
+    assert not list(installation.iterdir())
 
 
 @pytest.mark.parametrize("engine", ["spark://", "spark://host", "spark:local", "spark+local://x", "spark://a:b c"])
@@ -152,6 +198,8 @@ def test_kubernetes_as_the_documentation_shows_it(tmp_path: Path, lake: Lake) ->
             assert f"{name} {scratch.url(value)}" in said
         assert f"--master k8s://https://kube:443 --load-spark-defaults --properties-file {os.sep}" in said
         assert f"{scratch.url('job.py')} --once" in said
+        until = float(said.partition("--until ")[2].split()[0])
+        assert abs(until - time.time() - JOB_S) < 600
         assert lake.get(scratch.url("job.py").partition("/lake/")[2]) == JOB.read_bytes()
     assert list(lake.list()) == []
 
@@ -250,6 +298,37 @@ def test_close_does_not_wait_for_an_order(tmp_path: Path, lake: Lake) -> None:
     worker.join(30)
     assert failed
     assert not worker.is_alive()
+
+
+STUCK = """
+import time
+
+
+class SparkSession:
+    class builder:
+        @staticmethod
+        def getOrCreate():
+            print("no executor comes", flush=True)
+            time.sleep(600)
+"""
+
+
+def test_the_program_ends_by_itself_when_nobody_waits_any_more(tmp_path: Path) -> None:
+    """In a cluster it is alone: spark-submit and Isotherm may be gone."""
+    package = tmp_path / "pyspark"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "sql.py").write_text(STUCK)
+    words = ["--once", "--order", "file:///nowhere", "--until", str(time.time() + 2)]
+    done = subprocess.run(
+        [sys.executable, str(JOB), *words],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 75
+    assert done.stdout.splitlines()[-1] == b"nobody waits for the answer any more"
 
 
 PARENTLESS = """

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from isotherm.clock import SECOND_MS, SystemClock
 from isotherm.errors import IsothermError
 from isotherm.rollup.engines.spark.scratch import Scratch
 from isotherm.rollup.engines.spark.submit import JOB, Submission
@@ -245,7 +246,10 @@ class OneByOne:
         scratch.put("order.json", json.dumps(order).encode() + b"\n")
         here = self._submission.deploy_mode == "client"
         job = str(JOB) if here else scratch.url("job.py")
+        # In the cluster the driver outlives spark-submit and us, and the next try must not find it at work.
+        until = SystemClock().now_ms() // SECOND_MS + round(JOB_S)
         arguments = ["--once", "--order", scratch.url("order.json"), "--answer", scratch.url("answer")]
+        arguments += ["--until", str(until)]
         with self._guard, tempfile.TemporaryDirectory(prefix="isotherm-spark-") as folder:
             process = _Process(self._submission, Path(folder), job, arguments)
             try:

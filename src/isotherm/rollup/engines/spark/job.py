@@ -5,8 +5,9 @@ step per event is an expression of Spark's. Two ways to run it:
 
 - `job.py --socket PATH`: orders come one JSON object per line over a Unix socket, until it is closed. Answers go
   back the same way; in between, signs of life. What ends the other side ends this process.
-- `job.py --once --order URL [--answer URL]`: the orders are the lines of one file, for clusters that start the
-  driver themselves. Answers are printed, or written as lines to a folder.
+- `job.py --once --order URL [--answer URL] [--until TIME]`: the orders are the lines of one file, for clusters that
+  start the driver themselves. Answers are printed, or written as lines to a folder. At TIME, in seconds since the
+  epoch, nobody waits for them any more, and this process ends.
 
 An order is {kind, files, output, grid}. `kind` tile counts raw files, given as {"parquet": [URL], "jsonl": [URL]},
 row for row; `kind` sum adds finer maps, given as {"maps": [URL]}. Only the named files are read. `output` is the
@@ -31,6 +32,8 @@ from contextlib import contextmanager
 from typing import Any
 
 SIGN_OF_LIFE_S = 2.0
+TOO_LATE = 75
+"""The exit code at `--until`."""
 MAPS_PER_FILE = 2_000
 ROW_GROUP_BYTES = 16 << 20
 KEYS = ("client_id", "screen_id", "event_type", "segment")
@@ -241,6 +244,17 @@ def once(spark: Any, source: str, target: str | None) -> int:
     return 1 if any("error" in answer for answer in answers) else 0
 
 
+def end_at(moment: float) -> None:
+    """End this process then, whatever it does; Spark's own process follows."""
+
+    def wait() -> None:
+        time.sleep(max(moment - time.time(), 0.0))
+        print("nobody waits for the answer any more", flush=True)  # noqa: T201 - this is the program's output
+        os._exit(TOO_LATE)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="job.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     way = parser.add_mutually_exclusive_group(required=True)
@@ -248,11 +262,14 @@ def main() -> int:
     way.add_argument("--once", action="store_true", help="do the orders of one file, and end")
     parser.add_argument("--order", help="URL of that file")
     parser.add_argument("--answer", help="URL of a folder for the answers")
+    parser.add_argument("--until", type=float, help="end at this time, in seconds since the epoch")
     parser.add_argument("--patience", type=float, default=120.0, help="seconds to wait for a first executor")
     given = parser.parse_args()
     if given.once and not given.order:
         parser.error("--once needs --order")
     if given.once:
+        if given.until is not None:
+            end_at(given.until)
         spark = session()
         try:
             return once(spark, given.order, given.answer)

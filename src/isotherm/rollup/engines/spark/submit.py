@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final
 from isotherm.config import MIB, Settings, is_loopback
 from isotherm.errors import ConfigError
 from isotherm.land.lake import Place, S3Place
+from isotherm.rollup.engines.spark.installation import find_submit, own_options
 
 JOB: Final = Path(__file__).with_name("job.py")
 """The program that runs on Spark; it needs nothing else of ours."""
@@ -20,6 +20,10 @@ _STANDALONE: Final = re.compile(r"spark://([^\s:,/]+|\[[0-9A-Fa-f:]+\]):\d{1,5}(
 _KUBERNETES: Final = re.compile(r"spark\+k8s://([^\s:,/]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?")
 _OPTION: Final = re.compile(r"spark\.[A-Za-z0-9._/-]+")
 _SECRET: Final = re.compile(r"(?i)secret|password|token|access[.]?key|credential")
+_FORMS: Final = (
+    "write spark+local, spark://host:port of a standalone master, or spark+k8s://host:port of a Kubernetes API server"
+)
+_DEPLOY_MODE: Final = "spark.submit.deployMode"
 _ALWAYS: Final = {
     "spark.app.name": "isotherm tiles",
     "spark.ui.enabled": "false",
@@ -31,32 +35,26 @@ _ALWAYS: Final = {
 }
 
 
-def master_of(engine: str, threads: int) -> str:
+def master_of(engine: str, threads: int, options: Mapping[str, str]) -> str:
     """Spark's master for the setting `engine`: spark, spark+local, spark://host:port, or spark+k8s://host:port.
 
-    `threads` are those of a local job; 0 means one per core. Raises ConfigError.
+    `threads` are those of a local job; 0 means one per core. Bare `spark` means the master that `options` name: those
+    of the installation and of `spark_options`. Raises ConfigError.
     """
-    if engine in ("spark", "spark+local"):
+    if engine == "spark":
+        if master := options.get("spark.master"):
+            return master
+        raise ConfigError(
+            "engine: spark means the master of this machine's Spark, and neither spark-defaults.conf nor spark_options "
+            f"names one (spark.master); {_FORMS}"
+        )
+    if engine == "spark+local":
         return f"local[{threads or '*'}]"
     if _STANDALONE.fullmatch(engine):
         return engine
     if _KUBERNETES.fullmatch(engine):
         return f"k8s://https://{engine.partition('://')[2]}"
-    raise ConfigError(
-        f"engine: {engine!r} names no Spark; write spark+local, spark://host:port of a standalone master, or "
-        "spark+k8s://host:port of a Kubernetes API server"
-    )
-
-
-def find_submit(name: str) -> Path:
-    """The spark-submit program. Raises ConfigError that says what to install or which setting names it."""
-    found = shutil.which(name)
-    if found is None:
-        raise ConfigError(
-            f"engine: {name!r} is not a program here; install Apache Spark 4 (with Java 17; or: pip install pyspark), "
-            "and give its spark-submit with the setting spark_submit"
-        )
-    return Path(found)
+    raise ConfigError(f"engine: {engine!r} names no Spark; {_FORMS}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +69,16 @@ class Submission:
     @classmethod
     def of(cls, settings: Settings, place: Place) -> "Submission":
         """For these settings and a lake at `place`. Raises ConfigError."""
-        master = master_of(settings.engine, settings.job_threads)
         for name in settings.spark_options:
             if not _OPTION.fullmatch(name):
                 raise ConfigError(f"spark_options: {name!r} is no option of Spark's; their names start with spark.")
-        options = _ALWAYS | _network(master) | _memory(master, settings) | _s3(place) | settings.spark_options
+        program = find_submit(settings.spark_submit)
+        own = own_options(program)
+        master = master_of(settings.engine, settings.job_threads, own | settings.spark_options)
+        mode = {name: own[name] for name in (_DEPLOY_MODE,) if name in own}
+        options = _ALWAYS | mode | _network(master) | _memory(master, settings) | _s3(place) | settings.spark_options
         return cls(
-            find_submit(settings.spark_submit),
+            program,
             master,
             options,
             [value for name, value in options.items() if value and _SECRET.search(name) and "provider" not in name],
@@ -86,7 +87,7 @@ class Submission:
     @property
     def deploy_mode(self) -> str:
         """client, or cluster: then the cluster starts the driver, once per job."""
-        return self.options.get("spark.submit.deployMode", "client")
+        return self.options.get(_DEPLOY_MODE, "client")
 
     def command(self, options_file: Path, job: str, arguments: Sequence[str]) -> list[str]:
         """The command line. It holds no secrets, since others on the machine can read it."""
@@ -104,21 +105,26 @@ class Submission:
         return path
 
     def environment(self) -> dict[str, str]:
-        """This process's environment without our own settings, with a Python for the driver."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ISOTHERM_")}
-        if not {"PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"} & environment.keys():
-            beside = self.program.with_name("python3")
-            # In an environment made by pip, spark-submit finds Spark by the Python beside it.
-            environment["PYSPARK_DRIVER_PYTHON"] = str(beside) if os.access(beside, os.X_OK) else sys.executable
-        if "spark.driver.bindAddress" in self.options:
-            environment.setdefault("SPARK_LOCAL_IP", self.options["spark.driver.bindAddress"])
-        return environment
+        """See `environment_of`."""
+        return environment_of(self.program, self.options)
 
     def without_secrets(self, text: str) -> str:
         """The text as it may be shown."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def environment_of(program: Path, options: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without our own settings, with a Python for the driver."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ISOTHERM_")}
+    if not {"PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"} & environment.keys():
+        beside = program.with_name("python3")
+        # In an environment made by pip, spark-submit finds Spark by the Python beside it.
+        environment["PYSPARK_DRIVER_PYTHON"] = str(beside) if os.access(beside, os.X_OK) else sys.executable
+    if "spark.driver.bindAddress" in options:
+        environment.setdefault("SPARK_LOCAL_IP", options["spark.driver.bindAddress"])
+    return environment
 
 
 def _network(master: str) -> dict[str, str]:
