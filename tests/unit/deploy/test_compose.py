@@ -45,8 +45,21 @@ def services(**given: str) -> dict[str, dict[str, Any]]:
     return yaml.safe_load(VARIABLE.sub(fill, FILE.read_text()))["services"]
 
 
-def filled() -> dict[str, dict[str, Any]]:
-    return services(**dict.fromkeys((*SECRETS, "KAFKA_CLUSTER_ID"), "abc123"))
+def filled(**given: str) -> dict[str, dict[str, Any]]:
+    return services(**dict.fromkeys((*SECRETS, "KAFKA_CLUSTER_ID"), "abc123"), **given)
+
+
+def offered(block: str) -> dict[str, str]:
+    """Variables that the example's paragraph with this word in it offers, with their values."""
+    [found] = [part for part in EXAMPLE.read_text().split("\n\n") if block in part]
+    pairs = [line.removeprefix("#").partition("=") for line in found.splitlines() if line.startswith("#ISOTHERM_")]
+    return {name: value for name, _, value in pairs}
+
+
+def settings_of(role: str, monkeypatch: pytest.MonkeyPatch, **given: str) -> Settings:
+    for name, value in filled(**given)[role]["environment"].items():
+        monkeypatch.setenv(name, str(value))
+    return Settings()
 
 
 NAMES = sorted(filled())
@@ -78,9 +91,7 @@ def test_each_role_of_compose_runs_a_real_command_with_real_settings(
     assert role in {name for name, _, _ in COMMANDS}, f"isotherm {role} is no command"
     given = {name.removeprefix("ISOTHERM_").lower() for name in service["environment"]}
     assert given <= Settings.model_fields.keys()
-    for name, value in service["environment"].items():
-        monkeypatch.setenv(name, str(value))
-    settings = Settings()
+    settings = settings_of(role, monkeypatch)
     check_exposure(settings, app=True, collector=True)
     assert settings.kafka_replication == 1
     assert "abc123" not in without_password(settings.db) + without_password(settings.cache)
@@ -150,11 +161,48 @@ def test_volumes_are_named_and_all_of_them_are_used() -> None:
 
 
 def test_what_compose_builds_is_a_stage_of_a_dockerfile() -> None:
-    for service in filled().values():
-        if build := service.get("build"):
-            assert (DEPLOY / build["context"]).resolve() == ROOT
-            named = {stage.name for stage in stages(ROOT / build["dockerfile"])}
-            assert build.get("target", "") in named | {""}
+    for given in ({}, offered("by Spark")):
+        for service in filled(**given).values():
+            if build := service.get("build"):
+                assert (DEPLOY / build["context"]).resolve() == ROOT
+                named = {stage.name for stage in stages(ROOT / build["dockerfile"])}
+                assert build.get("target", "") in named | {""}
+
+
+@pytest.mark.parametrize("given", [{}, offered("by Spark")], ids=["plain", "spark"])
+def test_services_of_one_image_name_are_built_the_same(given: dict[str, str]) -> None:
+    builds: dict[str, list[Any]] = {}
+    for service in filled(**given).values():
+        if "build" in service:
+            builds.setdefault(service["image"], []).append(service["build"])
+    for image, found in builds.items():
+        assert all(build == found[0] for build in found), f"{image} is built in several ways: {found}"
+
+
+def test_with_spark_the_roles_have_it_and_room_for_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = offered("by Spark")
+    found = filled(**given)
+    for role in ("rollup", "serve"):
+        assert found[role]["image"] == found["spark-master"]["image"]
+        assert found[role]["tmpfs"] == ["/tmp:exec"]
+        assert int(found[role]["deploy"]["resources"]["limits"]["memory"].removesuffix("G")) >= 3
+    settings = settings_of("rollup", monkeypatch, **given)
+    assert settings.engine.removeprefix("spark://").partition(":")[0] in found
+    cores = int(found["spark-worker"]["command"][found["spark-worker"]["command"].index("--cores") + 1])
+    assert 2 * int(settings.spark_options["spark.cores.max"]) <= cores
+
+
+def test_without_more_the_log_is_landed_and_with_it_the_files_of_a_sink(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("scan", "scan_group", "log_key", "log_timestamp")
+    defaults = {name: Settings.model_fields[name].default for name in names}
+    plain = settings_of("land", monkeypatch)
+    assert {name: getattr(plain, name) for name in names} == defaults
+    given = offered("Kafka Connect")
+    assert given.keys() == {f"ISOTHERM_{name.upper()}" for name in names}
+    for role in ("collect", "land"):
+        settings = settings_of(role, monkeypatch, **given)
+        assert settings.scan.startswith("s3://")
+        assert (settings.log_key, settings.log_timestamp) == ("client", "event")
 
 
 def test_secrets_are_on_no_command_line() -> None:

@@ -86,7 +86,7 @@ def test_the_default_image_runs_isotherm_as_nobody_special() -> None:
     runtime = found[last.image]
     assert not last.steps
     assert runtime.all("USER")[-1] == "10001:10001"
-    assert found["spark"].all("USER")[-1] == "10001:10001"
+    assert found["isotherm-spark"].all("USER")[-1] == "10001:10001"
     assert runtime.all("ENTRYPOINT") == ['["isotherm"]']
     assert runtime.all("HEALTHCHECK")
     assert any("org.opencontainers.image.licenses" in label for label in runtime.all("LABEL"))
