@@ -71,7 +71,7 @@ def test_a_name_is_absent_once(cache: Cache) -> None:
 
 def test_nothing_asked_is_nothing_answered(cache: Cache) -> None:
     assert (cache.add([], HOUR_MS), cache.known([]), cache.get([]), cache.fields("t")) == ([], [], [], {})
-    cache.put({}, HOUR_MS)
+    assert cache.put({}, HOUR_MS) is True
     cache.put_fields("t", {}, HOUR_MS)
     cache.drop_fields("t", [])
     cache.delete([])
@@ -80,7 +80,7 @@ def test_nothing_asked_is_nothing_answered(cache: Cache) -> None:
 
 def test_values_come_back_byte_for_byte(cache: Cache) -> None:
     values = {"empty": b"", "zeros": bytes(300), "all": bytes(range(256)), "crlf": b"\r\n$-1\r\n", "ünï|code \0": b"x"}
-    cache.put(values, HOUR_MS)
+    assert cache.put(values, HOUR_MS) is True
     assert cache.get([*values, "none"]) == [*values.values(), None]
     cache.put({"all": b"new"}, HOUR_MS)
     assert cache.get(["all"]) == [b"new"]

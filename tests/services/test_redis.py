@@ -38,7 +38,7 @@ def check_empty(cache: Cache) -> None:
     assert cache.add(["a", "b"], HOUR_MS) == [True, True]
     assert cache.known(["a", "b"]) == [False, False]
     assert cache.get(["a", "b"]) == [None, None]
-    cache.put({"a": b"1"}, HOUR_MS)
+    assert cache.put({"a": b"1"}, HOUR_MS) is False
     assert cache.increase("n", 1, HOUR_MS) is None
     cache.put_fields("t", {"x": b"1"}, HOUR_MS)
     assert cache.fields("t") == {}
@@ -103,7 +103,7 @@ def test_a_full_server_keeps_answering_what_it_holds(own_redis: Redis, cache: Ca
         admin.config_set("maxmemory-policy", "noeviction")
         admin.config_set("maxmemory", "1mb")
         assert cache.add(["new", "kept"], HOUR_MS) == [True, True]
-        cache.put({"new": b"1"}, HOUR_MS)
+        assert cache.put({"new": b"1"}, HOUR_MS) is False
         assert cache.increase("n", 1, HOUR_MS) is None
         cache.put_fields("t", {"y": b"1"}, HOUR_MS)
         assert cache.known(["new", "kept"]) == [False, True]

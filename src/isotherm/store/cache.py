@@ -30,8 +30,8 @@ class Cache(Protocol):
         """The value of each name, None where there is none; a name that was only added has an empty one."""
         ...
 
-    def put(self, values: Mapping[str, bytes], ttl_ms: int) -> None:
-        """Set values, over what was there."""
+    def put(self, values: Mapping[str, bytes], ttl_ms: int) -> bool:
+        """Set values, over what was there. False when the cache did not take all of them: away, or refusing."""
         ...
 
     def increase(self, name: str, by: int, ttl_ms: int) -> int | None:

@@ -64,10 +64,11 @@ class MemoryCache:
             found = [self._find("value", name) for name in names]
         return [entry.content if entry is not None and isinstance(entry.content, bytes) else None for entry in found]
 
-    def put(self, values: Mapping[str, bytes], ttl_ms: int) -> None:
+    def put(self, values: Mapping[str, bytes], ttl_ms: int) -> bool:
         with self._lock:
             for name, value in values.items():
                 self._set("value", name, bytes(value), self._ends_at(ttl_ms))
+        return True
 
     def increase(self, name: str, by: int, ttl_ms: int) -> int | None:
         with self._lock:

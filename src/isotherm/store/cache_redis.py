@@ -113,9 +113,12 @@ class RedisCache:
         keys = [self._value(name) for name in names]
         return self._breaker.run(lambda: list(self._client.mget(keys)), nothing)
 
-    def put(self, values: Mapping[str, bytes], ttl_ms: int) -> None:
+    def put(self, values: Mapping[str, bytes], ttl_ms: int) -> bool:
+        taken = True
         for chunk in _chunks(list(values)):
-            self._pipe([("SET", self._value(name), values[name], "PX", ttl_ms) for name in chunk])
+            answers = self._pipe([("SET", self._value(name), values[name], "PX", ttl_ms) for name in chunk])
+            taken &= bool(answers) and not any(isinstance(answer, RedisError) for answer in answers)
+        return taken
 
     def increase(self, name: str, by: int, ttl_ms: int) -> int | None:
         key = f"{self._prefix}n:{name}"
