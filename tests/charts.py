@@ -42,6 +42,12 @@ def of_kind(found: list[Manifest], kind: str) -> dict[str, Manifest]:
     }
 
 
+def workloads(found: list[Manifest]) -> dict[str, Manifest]:
+    """What runs each role: a Deployment, or a StatefulSet where it keeps something."""
+    made = of_kind(found, "Deployment") | of_kind(found, "StatefulSet")
+    return {role: made[role] for role in sorted(made)}
+
+
 def pod(deployment: Manifest) -> dict[str, Any]:
     return deployment["spec"]["template"]["spec"]
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from charts import CASES, CHART, ROLES, Manifest, container, manifests, of_kind, pod, template
+from charts import CASES, CHART, ROLES, Manifest, container, manifests, of_kind, pod, template, workloads
 
 from isotherm.cli import COMMANDS
 from isotherm.collect.app import create
@@ -21,6 +22,7 @@ each_role = pytest.mark.parametrize("role", ROLES)
 MINIMAL = CHART / "ci" / "minimal.yaml"
 EVERYTHING = CHART / "ci" / "everything.yaml"
 INGRESS = CHART / "ci" / "ingress.yaml"
+CONNECT = CHART / "ci" / "connect.yaml"
 
 
 def validate(path: Path) -> subprocess.CompletedProcess[str]:
@@ -46,8 +48,8 @@ def test_the_schema_check_bites(tmp_path: Path) -> None:
 
 @each_case
 def test_each_role_is_a_deployment_that_runs_a_real_command(case: Path) -> None:
-    deployments = of_kind(manifests(case), "Deployment")
-    assert tuple(deployments) == ROLES
+    deployments = workloads(manifests(case))
+    assert tuple(deployments) == tuple(sorted(ROLES))
     commands = {name for name, _, _ in COMMANDS}
     for role, deployment in deployments.items():
         assert container(deployment)["args"] == [role]
@@ -103,7 +105,7 @@ def test_secrets_are_nowhere_but_in_secrets(case: Path) -> None:
 def test_pods_take_secrets_by_reference_and_only_what_they_use(case: Path) -> None:
     found = manifests(case)
     name = yaml.safe_load(case.read_text()).get("existingSecret") or "release-isotherm-secrets"
-    for role, deployment in of_kind(found, "Deployment").items():
+    for role, deployment in workloads(found).items():
         variables = container(deployment)["env"]
         assert all("value" not in variable for variable in variables)
         references = {v["name"]: v["valueFrom"]["secretKeyRef"] for v in variables}
@@ -141,7 +143,7 @@ def test_pods_have_no_rights_they_do_not_need(case: Path) -> None:
     found = manifests(case)
     for account in of_kind(found, "ServiceAccount").values():
         assert account["automountServiceAccountToken"] is False
-    for role, deployment in of_kind(found, "Deployment").items():
+    for role, deployment in workloads(found).items():
         inner = pod(deployment)
         assert inner["automountServiceAccountToken"] is False
         assert inner["serviceAccountName"] == f"release-isotherm-{role}"
@@ -171,7 +173,7 @@ def test_every_pod_is_denied_all_but_its_own_ways(case: Path) -> None:
     deny = policies["release-isotherm-deny"]
     assert deny["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert deny["spec"].keys() == {"podSelector", "policyTypes"}
-    for role, deployment in of_kind(found, "Deployment").items():
+    for role, deployment in workloads(found).items():
         assert selects(deny, deployment)
         assert [name for name, policy in policies.items() if selects(policy, deployment)] == [
             "release-isotherm-deny", "release-isotherm-dns", role
@@ -181,11 +183,68 @@ def test_every_pod_is_denied_all_but_its_own_ways(case: Path) -> None:
         assert all(rule["ports"] for rule in policies[role]["spec"]["egress"])
 
 
-def test_metrics_and_spark_get_their_ways_only_when_asked_for() -> None:
-    assert "ingress" not in of_kind(manifests(MINIMAL), "NetworkPolicy")["rollup"]["spec"]
-    rules = of_kind(manifests(EVERYTHING), "NetworkPolicy")["rollup"]["spec"]["ingress"]
-    assert [[port["port"] for port in rule["ports"]] for rule in rules] == [["health"], [7078, 7079]]
-    assert all(rule["from"] for rule in rules)
+def ways_out(found: list[Manifest], role: str) -> set[int]:
+    rules = of_kind(found, "NetworkPolicy")[role]["spec"]["egress"]
+    return {port["port"] for rule in rules for port in rule["ports"]}
+
+
+def test_metrics_and_spark_get_their_ways_in_only_when_asked_for() -> None:
+    for role, own in (("rollup", ["health"]), ("serve", ["http"])):
+        rules = of_kind(manifests(MINIMAL), "NetworkPolicy")[role]["spec"].get("ingress", [])
+        assert [[port["port"] for port in rule["ports"]] for rule in rules] == ([own] if role == "serve" else [])
+        rules = of_kind(manifests(EVERYTHING), "NetworkPolicy")[role]["spec"]["ingress"]
+        assert [[port["port"] for port in rule["ports"]] for rule in rules] == [own, [7078, 7079]]
+        assert all(rule["from"] for rule in rules)
+    assert "7078" not in str(of_kind(manifests(EVERYTHING), "NetworkPolicy")["land"]["spec"])
+
+
+def test_who_backfills_and_who_runs_the_doctor_reaches_spark_and_flink() -> None:
+    with_both = manifests(EVERYTHING)
+    reach = {role: ways_out(with_both, role) & {7077, 8081, 8083} for role in ROLES}
+    assert reach == {
+        "collect": set(),
+        "land": set(),
+        "rollup": {7077},
+        "stream": {8081, 8083},
+        "serve": {7077, 8081, 8083},
+    }
+    assert not any(ways_out(manifests(MINIMAL), role) & {7077, 8081, 8083} for role in ROLES)
+
+
+def test_the_pod_that_the_notes_send_the_doctor_to_reaches_every_service() -> None:
+    notes = (CHART / "templates" / "NOTES.txt").read_text()
+    [role] = re.findall(r"-(\w+) -- isotherm doctor", notes)
+    found = manifests(EVERYTHING)
+    everywhere = set[int]().union(*(ways_out(found, other) for other in ROLES))
+    assert ways_out(found, role) == everywhere
+
+
+def test_a_sinks_files_are_landed_by_those_who_can_reach_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = manifests(CONNECT)
+    for name, value in environment(found).items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    wanted = yaml.safe_load(CONNECT.read_text())
+    assert settings.scan == wanted["stores"]["scan"]
+    assert (settings.log_key, settings.log_timestamp) == ("client", "event")
+    assert settings.scan_group == wanted["settings"]["scan_group"]
+    assert {role for role in ROLES if 9000 in ways_out(found, role)} == {"land"}
+    assert "ISOTHERM_SCAN" not in environment(manifests(MINIMAL))
+
+
+def test_dead_records_outlive_their_pod_where_that_is_asked_for() -> None:
+    kept = workloads(manifests(EVERYTHING))["land"]
+    assert kept["kind"] == "StatefulSet"
+    [claim] = kept["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "20Gi"
+    assert claim["spec"]["storageClassName"] == "fast"
+    [mount] = [mount for mount in container(kept)["volumeMounts"] if mount["mountPath"] == "/data"]
+    assert mount["name"] == claim["metadata"]["name"]
+    assert [volume["name"] for volume in pod(kept)["volumes"]] == ["tmp"]
+    service = of_kind(manifests(EVERYTHING), "Service")["land"]
+    assert kept["spec"]["serviceName"] == service["metadata"]["name"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert not of_kind(manifests(MINIMAL), "StatefulSet")
 
 
 def test_the_collector_scales_and_only_then_has_no_fixed_size() -> None:
@@ -201,13 +260,13 @@ def test_the_collector_scales_and_only_then_has_no_fixed_size() -> None:
 @each_case
 def test_services_budgets_and_deployments_select_the_same_pods(case: Path) -> None:
     found = manifests(case)
-    deployments = of_kind(found, "Deployment")
+    deployments = workloads(found)
     budgets = of_kind(found, "PodDisruptionBudget")
     assert budgets.keys() == deployments.keys()
     for role, budget in budgets.items():
         assert budget["spec"]["selector"] == deployments[role]["spec"]["selector"]
     services = of_kind(found, "Service")
-    assert services.keys() == {"collect", "serve"}
+    assert services.keys() == {"collect", "serve", *of_kind(found, "StatefulSet")}
     for role, service in services.items():
         assert service["spec"]["selector"] == deployments[role]["spec"]["selector"]["matchLabels"]
 
@@ -236,6 +295,11 @@ def test_the_ways_in_are_closed_until_opened() -> None:
         (MINIMAL, "image.tag=latest", "tag"),
         (MINIMAL, "colect.replicas=3", "colect"),
         (INGRESS, "ingress.serve.host=", "ingress.serve.host is empty"),
+        (EVERYTHING, r"sparkOptions.spark\.cores\.max=", "sparkOptions has no spark.cores.max"),
+        (EVERYTHING, "rollup.ingress=null", "rollup.ingress is empty"),
+        (MINIMAL, "stores.engine=spark://spark-master:7077", "sparkOptions has no spark.cores.max"),
+        (MINIMAL, "stores.scan=file:///files", "stores/scan"),
+        (MINIMAL, "settings.scan=s3://sink/raw", "settings.scan"),
     ],
 )
 def test_the_chart_refuses_what_would_stand_open_or_not_start(values: Path, changed: str, said: str) -> None:

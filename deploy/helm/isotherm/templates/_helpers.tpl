@@ -40,8 +40,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
     {{- fail (printf "stores.%s is empty: pods share no disk, so every store is a server; set it to something like %s" $name $like) }}
   {{- end }}
 {{- end }}
+{{- if hasPrefix "spark://" .Values.stores.engine }}
+  {{- if not (or .Values.existingSecret (get .Values.sparkOptions "spark.cores.max")) }}
+    {{- fail "sparkOptions has no spark.cores.max: each rollup pod starts a driver of its own, and a serve pod does for POST /v1/admin/rollup; the first would take all cores of the cluster, and the jobs of the others would fail. Set it to a share of the cores that leaves enough for the others" }}
+  {{- end }}
+  {{- if and .Values.networkPolicy.enabled (not .Values.rollup.ingress) }}
+    {{- fail "rollup.ingress is empty while networkPolicy.enabled is true: Spark's executors could not reach the driver; allow them in, such as {ports: [{port: 7078}, {port: 7079}], from: [{podSelector: {matchLabels: {app: spark}}}]} with spark.driver.port and spark.blockManager.port set to these in sparkOptions" }}
+  {{- end }}
+{{- end }}
 {{- range $name, $_ := .Values.settings }}
-  {{- if has $name (list "token" "log" "lake" "olap" "db" "cache" "engine" "stream" "kafka_options" "spark_options" "s3_access_key_id" "s3_secret_access_key" "s3_session_token" "clickhouse_password") }}
+  {{- if has $name (list "token" "scan" "log" "lake" "olap" "db" "cache" "engine" "stream" "kafka_options" "spark_options" "s3_access_key_id" "s3_secret_access_key" "s3_session_token" "clickhouse_password") }}
     {{- fail (printf "settings.%s has a place of its own in the values (`stores`, `token`, ...) or belongs into `existingSecret`: the settings here stand in a ConfigMap for all to read" $name) }}
   {{- end }}
 {{- end }}
