@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -13,8 +14,10 @@ from isotherm.cli import pulse
 from isotherm.cli.doctor.machine import examine_machine
 from isotherm.cli.processes import free_port
 from isotherm.cli.roles import run_role
+from isotherm.collect.answer import backpressure
 from isotherm.config import Settings
-from isotherm.errors import ConfigError
+from isotherm.errors import Backpressure, ConfigError, Problem
+from isotherm.serve.problems import encode
 
 LOGGER = structlog.get_logger()
 
@@ -82,3 +85,43 @@ def test_the_doctor_knows_a_port_that_a_role_of_ours_holds(tmp_path: Path) -> No
         port = int(url.rpartition(":")[2])
         found = list(examine_machine(Settings(data=tmp_path / "data", port=port, collect_port=0)))
     assert [(f.grade, f.advice) for f in found if f.check == "port"] == [("ok", "")]
+
+
+class _Broken(BaseHTTPRequestHandler):
+    """A server that answers 503 with a body of the test's choice."""
+
+    body = b""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.send_header("content-length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+
+@pytest.mark.parametrize(
+    ("body", "grade"),
+    [
+        (encode(Problem(503, "a store behind the API does not answer")), "ok"),
+        (backpressure(Backpressure("the log did not answer within 2 s")).body, "ok"),
+        (b'{"status":"stalled"}', "ok"),
+        (b'{"type":"about:blank","title":"Service Unavailable","status":503,"instance":"/v1/healthz"}', "error"),
+        (b'{"status":"DOWN"}', "error"),
+        (b"<html>503</html>", "error"),
+        (b"7", "error"),
+    ],
+)
+def test_the_doctor_knows_a_role_of_ours_that_is_unwell(body: bytes, grade: str, tmp_path: Path) -> None:
+    """A store that is away is a finding; our own server beside it is not another program."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Unwell", (_Broken,), {"body": body})) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            found = list(examine_machine(Settings(data=tmp_path, port=server.server_port, collect_port=0)))
+        finally:
+            server.shutdown()
+            thread.join()
+    assert [f.grade for f in found if f.check == "port"] == [grade]

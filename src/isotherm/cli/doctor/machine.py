@@ -9,8 +9,10 @@ import shutil
 import sqlite3
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +23,7 @@ from isotherm.cli.output import size
 from isotherm.cli.processes import claim, read_running, url_of
 from isotherm.clock import DAY_MS, SystemClock, iso
 from isotherm.config import GIB, Settings
-from isotherm.errors import ConfigError
+from isotherm.errors import ConfigError, Problem
 from isotherm.store.db import revisions
 
 OPEN_FILES: Final = 4_096
@@ -83,13 +85,34 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 def _is_ours(address: str, port: int) -> bool:
     """Whether what listens there answers for its health as our roles do."""
+    try:
+        status, body = _health(f"{url_of(address, port)}/v1/healthz")
+        said: dict[str, Any] = dict(json.loads(body))
+    except (OSError, ValueError, TypeError, http.client.HTTPException):
+        return False
+    return said.get("status") in ("ok", "ready") if status == HTTPStatus.OK else _is_unwell(status, said)
+
+
+def _health(url: str) -> tuple[int, bytes]:
     # A proxy of the environment is for the way out; this question stays on the machine.
     ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with ask.open(f"{url_of(address, port)}/v1/healthz", timeout=2.0) as answer:
-            return json.loads(answer.read(1000)).get("status") in ("ok", "ready")
-    except (OSError, ValueError, AttributeError, http.client.HTTPException):
+        with ask.open(url, timeout=2.0) as answer:
+            return answer.status, answer.read(4000)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(4000)
+
+
+def _is_unwell(status: int, said: dict[str, Any]) -> bool:
+    """Whether it is what our roles say when a store is away, or when they hang."""
+    if status != HTTPStatus.SERVICE_UNAVAILABLE:
         return False
+    if said == {"status": "stalled"}:
+        return True
+    said.pop("next_retry_after_ms", None)
+    detail = said.get("detail")
+    return isinstance(detail, str) and said == Problem(status, detail).body()
 
 
 def _exposure(settings: Settings) -> Iterator[Finding]:
