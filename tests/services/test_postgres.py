@@ -19,8 +19,11 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.command import upgrade
 from landing import NOW, World, event, record
 from sqlalchemy.exc import DBAPIError, OperationalError
+from structlog.testing import capture_logs
 from system_helpers import System, fetch
 
 from isotherm.clock import ManualClock, SystemClock
@@ -215,6 +218,38 @@ def test_a_statement_that_takes_long_is_not_given_up_while_the_server_sends(
     slowly = "SELECT repeat('x', 100000), pg_sleep(0.4) FROM generate_series(1, 6)"
     with reading(engine) as connection:
         assert len(connection.exec_driver_sql(slowly).all()) == 6
+
+
+def slow_migration(config: Any, _: str) -> None:
+    """Stands for one that goes over a large table."""
+    connection = config.attributes["connection"]
+    connection.exec_driver_sql("SELECT pg_sleep(2.5)")
+    upgrade(config, "head")
+
+
+def test_a_migration_takes_as_long_as_it_takes_and_others_wait_for_it(
+    postgres: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db_postgresql, "QUIET_SECONDS", 1.0)
+    monkeypatch.setattr(command, "upgrade", slow_migration)
+    # Neither waits for the other's lock for long.
+    url = f"{postgres.new_database()}?options=-c%20lock_timeout%3D300ms"
+    opened: list[sa.Engine] = []
+    threads = [threading.Thread(target=lambda: opened.append(open_db(url))) for _ in range(2)]
+    with capture_logs() as logs:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(opened) == 2
+    said = [entry["event"] for entry in logs]
+    assert said
+    assert set(said) == {"another process brings the database up to date; this one waits for it"}
+    for engine in opened:
+        with writing(engine) as connection:
+            assert connection.connection.driver_connection.bounded  # type: ignore[union-attr]
+            assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "1min"
+        engine.dispose()
 
 
 def work_on_all(url: str, buckets: int, seed: int) -> list[tuple[int, int, int]]:

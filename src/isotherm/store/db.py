@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -30,12 +31,14 @@ ADAPTERS: Final[Adapters] = {
     "sqlite": ("isotherm.store.db_sqlite:open_engine", ""),
     "postgresql": ("isotherm.store.db_postgresql:open_engine", "postgresql"),
 }
+_LOCK_NOT_AVAILABLE: Final = "55P03"
 _AGAIN_S: Final = 0.3
 """A server that restarts is asked again after this long, once."""
 _READ: Final[dict[str, dict[str, Any]]] = {
     "sqlite": {"read_only": True},
     "postgresql": {"read_only": True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
+_log = structlog.get_logger("isotherm.store")
 
 
 def open_db(url: str) -> Engine:
@@ -98,8 +101,8 @@ def _connect(engine: Engine, options: dict[str, Any]) -> Connection:
     """A connection whose transaction has begun. Nothing was done yet, so a lost server may be asked again."""
     try:
         return _begin(engine, options)
-    except OperationalError:
-        if engine.dialect.name == "sqlite":
+    except OperationalError as error:
+        if engine.dialect.name == "sqlite" or _waited(error):
             raise
         time.sleep(_AGAIN_S)
         return _begin(engine, options)
@@ -148,12 +151,41 @@ def _migrations() -> Config:
 
 
 def migrate(engine: Engine) -> None:
-    """Run the migrations that are missing, in one transaction; of many processes that start at once one does."""
-    config = _migrations()
-    script = ScriptDirectory.from_config(config)
-    with reading(engine) as connection:
-        if MigrationContext.configure(connection).get_current_revision() == script.get_current_head():
-            return
-    with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    """Run the migrations that are missing, in one transaction; of many processes that start at once one does.
+
+    However long that takes: the others wait for it, and say so.
+    """
+    head = ScriptDirectory.from_config(_migrations()).get_current_head()
+    while True:
+        with reading(engine) as connection:
+            if MigrationContext.configure(connection).get_current_revision() == head:
+                return
+        try:
+            with writing(engine) as connection, _without_bounds(connection):
+                config = _migrations()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except OperationalError as error:
+            if not _waited(error):
+                raise
+            _log.warning("another process brings the database up to date; this one waits for it")
+
+
+@contextmanager
+def _without_bounds(connection: Connection) -> Generator[None]:
+    """A table may be large by now: neither the server nor this side gives a statement up for its time."""
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    driver: Any = connection.connection.driver_connection
+    driver.bounded = False
+    try:
+        yield
+    finally:
+        driver.bounded = True
+
+
+def _waited(error: OperationalError) -> bool:
+    """Whether the pen of the store was with somebody else for all the time that a writer waits for it."""
+    return getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE

@@ -36,13 +36,19 @@ _SESSION: Final = {
     "idle_in_transaction_session_timeout": "20s",
 }
 QUIET_SECONDS: Final = 75.0
-"""A server that says nothing for so long is given up. Longer than its own limits: while it works, those come first."""
+"""A server that says nothing for so long is given up. Longer than its own limits: while it works, those come first.
+
+A migration has no limit there, and none here.
+"""
 
 T = TypeVar("T")
 
 
 class _Connection(psycopg.Connection[Any]):
-    """libpq waits for ever for a server that hangs while its machine keeps the connection open; this one does not."""
+    """libpq waits for ever for a server that hangs while its machine keeps the connection open; this one does not,
+    as long as it is `bounded`."""
+
+    bounded = True
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
         return super().wait(self._bounded(gen), *args, **options)
@@ -55,7 +61,7 @@ class _Connection(psycopg.Connection[Any]):
                 ready = yield gen.send(ready)
                 if ready:
                     heard = monotonic()
-                elif monotonic() - heard > QUIET_SECONDS:
+                elif self.bounded and monotonic() - heard > QUIET_SECONDS:
                     self.pgconn.finish()
                     raise psycopg.OperationalError(f"the server said nothing for {QUIET_SECONDS:g} s")
         except StopIteration as done:

@@ -22,9 +22,6 @@ def order_by_code_point(connection: Connection) -> None:
 
 
 connection: Connection = context.config.attributes["connection"]
-if connection.dialect.name == "postgresql":
-    # A table may be large by now.
-    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
 context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transactional_ddl=False)
 context.run_migrations()
 if connection.dialect.name == "postgresql":
