@@ -3,10 +3,11 @@
 import json
 import secrets
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -223,11 +224,84 @@ def test_doctor_says_what_is_wrong_with_a_tile_store(own_clickhouse: ClickHouseF
     unwell(examine(tmp_path, olap=own_clickhouse.url(), clickhouse_cluster="nowhere"), "olap", "no cluster nowhere")
     own_clickhouse.cut()
     try:
-        unwell(examine(tmp_path, olap=own_clickhouse.url()), "olap", "")
+        unwell(examine(tmp_path, olap=own_clickhouse.url()), "olap", "takes connections but does not answer")
     finally:
         own_clickhouse.resume()
     own_clickhouse.kill9()
     unwell(examine(tmp_path, olap=own_clickhouse.url()), "olap", "cannot be reached")
+
+
+def tables_of(server: ClickHouseFront) -> bytes:
+    sql = "SELECT name FROM system.tables WHERE database = 'default'"
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/?query={quote(sql)}") as answer:
+        return answer.read()
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        ("CREATE TABLE isotherm_doctor", "may not make tables in default"),
+        ("INSERT INTO", "may not insert in default"),
+        ("SELECT count() AS n FROM isotherm_doctor", "may not read in default"),
+        ("MODIFY TTL", "may not alter tables in default"),
+        ("DROP PARTITION", "may not drop partitions in default"),
+        ("CREATE VIEW", "may not make views in default"),
+        ("DROP TABLE", "cannot be dropped and may be left"),
+    ],
+)
+def test_doctor_names_rights_on_clickhouse_that_are_missing(
+    own_clickhouse: ClickHouseFront, tmp_path: Path, refused: str, words: str
+) -> None:
+    own_clickhouse.faults({"match": refused, "do": "fail", "code": 497, "text": "Not enough privileges"})
+    found = examine(tmp_path, olap=own_clickhouse.url())
+    assert own_clickhouse.hits() == 1
+    unwell(found, "olap", words)
+    assert "GRANT CREATE TABLE, CREATE VIEW, ALTER" in said(found)
+    assert (b"isotherm_doctor" in tables_of(own_clickhouse)) == (refused == "DROP TABLE")
+
+
+def test_doctor_says_when_the_clusters_cannot_be_seen(own_clickhouse: ClickHouseFront, tmp_path: Path) -> None:
+    settings = {"olap": own_clickhouse.url(), "clickhouse_cluster": own_clickhouse.cluster}
+    healthy(examine(tmp_path, **settings), "olap")
+    own_clickhouse.faults({"match": "system.clusters", "do": "fail", "code": 497, "text": "Not enough privileges"})
+    found = examine(tmp_path, **settings)
+    unwell(found, "olap", "GRANT SELECT ON system.clusters", "warning")
+    assert "may make, fill and read" in said(found)
+
+
+def test_doctor_has_the_server_read_a_folder(own_clickhouse: ClickHouseFront, tmp_path: Path) -> None:
+    url = own_clickhouse.url()
+    assert "folder is not there yet" in said(examine(tmp_path, olap=url))
+    lake = tmp_path / "data" / "lake"
+    assert not lake.exists()
+    lake.mkdir(parents=True)
+    found = examine(tmp_path, olap=url)
+    healthy(found, "olap")
+    assert f"the server reads the lake at {lake}" in said(found)
+    assert not list(lake.iterdir())
+    assert "reads the lake" not in said(examine(tmp_path, olap=url, engine="spark+local")), "Spark reads it there"
+    own_clickhouse.faults({"match": "file('", "do": "fail", "code": 291, "text": "not inside user_files"})
+    unwell(examine(tmp_path, olap=url), "olap", "below its user_files_path")
+    assert not list(lake.iterdir())
+
+
+def test_doctor_has_the_server_read_a_bucket(
+    own_clickhouse: ClickHouseFront, versitygw: Versitygw | NamedS3, tmp_path: Path
+) -> None:
+    settings = {"olap": own_clickhouse.url(), **lake_of(versitygw, versitygw.make_bucket())}
+    found = examine(tmp_path, **settings)
+    healthy(found, "olap")
+    assert "the server reads the lake at s3://" in said(found)
+    denied = {"match": "s3('", "do": "fail", "code": 497, "text": "Not enough privileges: s3('x', 'KEY')"}
+    denied["text"] = denied["text"].replace("KEY", versitygw.secret_key)
+    own_clickhouse.faults(denied)
+    found = examine(tmp_path, **settings)
+    unwell(found, "olap", "GRANT CREATE TEMPORARY TABLE, S3 ON *.*")
+    assert versitygw.secret_key not in said(found)
+    own_clickhouse.faults({"match": "s3('", "do": "fail", "code": 499, "text": "Unable to connect to endpoint"})
+    unwell(examine(tmp_path, **settings), "olap", "name an endpoint in `lake` that it reaches too")
+    bucket = settings["lake"].removeprefix("s3://").partition("/")[0]
+    assert b"<Key>" not in versitygw.requests().ask("GET", f"/{bucket}")[1]
 
 
 # --- Kafka
