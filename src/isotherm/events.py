@@ -213,6 +213,22 @@ def encode_envelope(
     return b'%b,"batch":%b}' % (head[:-1], batch)
 
 
+class _Received(Struct):
+    received_at: Millis
+
+
+_received_decoder = msgspec.json.Decoder(_Received)
+
+
+def received_at(envelope: bytes, otherwise: int) -> int:
+    """When the record was received (ms): its own word, since a log may stamp records with another time. `otherwise`
+    for what is no envelope."""
+    try:
+        return _received_decoder.decode(envelope).received_at
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return otherwise
+
+
 def record_key(client_id: str, screen_id: str) -> str:
     """The log's key: records of one screen keep their order. (With `log_key = client` it is the client's id alone.)"""
     return f"{client_id}|{screen_id}"

@@ -38,7 +38,17 @@ COMMIT_RECORDS = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
     registry=REGISTRY,
 )
-LAG_RECORDS = Gauge("isotherm_log_lag_records", "Head minus landed, in records.", ["consumer"], registry=REGISTRY)
+LAG_RECORDS = Gauge(
+    "isotherm_log_lag_records",
+    "Head minus landed, in records; of several landers each tells of its own partitions.",
+    ["consumer"],
+    registry=REGISTRY,
+)
+GAP_RECORDS = Counter(
+    "isotherm_log_gap_records",
+    "Records that the log had lost before they were landed; their events are in no map.",
+    registry=REGISTRY,
+)
 SINK_STILL = Gauge(
     "isotherm_sink_still_seconds",
     "For how long the committed offsets of the sink whose files are scanned have not moved, while records wait.",

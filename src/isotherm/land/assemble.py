@@ -5,6 +5,7 @@ Shared by all that lands: the lander of the log, and the scanner of a sink's fil
 
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -94,10 +95,13 @@ def plan(parts: Sequence[Part], place: tuple[str, int], first: int, last: int, f
     return planned
 
 
-def keep(dead: LocalLake, path: str, value: bytes) -> None:
-    """Keep the bytes of an unusable record; a file that is there is from an earlier try."""
-    if not dead.local_path(path).exists():
-        dead.put(path, value)
+def keep(dead: LocalLake, log: str, place: str, value: bytes) -> str:
+    """Keep the bytes of an unusable record of this log. Returns the file's name; one that is there is from an earlier
+    try."""
+    name = f"{blake2b(log.encode(), digest_size=4).hexdigest()}-{place}.bin"
+    if not dead.local_path(name).exists():
+        dead.put(name, value)
+    return name
 
 
 def measure(files: int, counts: "Counter[ledger.Key]") -> int:

@@ -6,15 +6,7 @@ from msgspec import Struct
 
 from isotherm.eventlog.port import Stored
 from isotherm.land.columns import Decoded, decode_records
-
-
-class Gap(Struct, frozen=True):
-    """Records [first, last] that the log no longer had when the lander came for them."""
-
-    partition: int
-    first: int
-    last: int
-    noticed_at: int
+from isotherm.land.landing import Gap
 
 
 class PartitionStatus(Struct, frozen=True):
@@ -30,7 +22,7 @@ class LanderStatus(Struct, frozen=True):
     """A picture of the lander. Times are in ms; `oldest_unlanded_ms` is an age, 0 when all is landed.
 
     All partitions are told of, `assigned` are those that this lander reads. `retention_ms` says after which time the
-    log deletes records whether they are landed or not; None: never.
+    log deletes records whether they are landed or not; None: never. `gaps` are the newest of all times, of any lander.
     """
 
     partitions: list[PartitionStatus]
@@ -47,7 +39,7 @@ class LanderStatus(Struct, frozen=True):
 class Buffer(Struct):
     """Records of one partition that are decoded and not yet landed: [first, next). Times are in ms.
 
-    `since` says when reading began, `oldest` and `newest` when the records were received.
+    `since` says when reading began, `oldest` and `newest` when the records were received, `gaps` what was passed.
     """
 
     first: int
@@ -57,19 +49,31 @@ class Buffer(Struct):
     since: int = 0
     oldest: int | None = None
     newest: int | None = None
+    gaps: list[Gap] = []
 
     def take(self, records: Sequence[Stored], now_ms: int) -> Decoded:
-        """Decode records that follow what is here."""
-        if not self.decoded:
+        """Decode records that follow what is here; where offsets are left out, the log has lost records."""
+        if self.next == self.first:
             self.since = now_ms
+        for record in records:
+            self.lose(record.partition, record.offset, now_ms)
+            self.next = record.offset + 1
         decoded = decode_records(records)
         times = [tally.received_at for tally in decoded.tallies]
         self.oldest = min(times if self.oldest is None else [self.oldest, *times])
         self.newest = max(times if self.newest is None else [self.newest, *times])
         self.decoded.append(decoded)
         self.bytes += sum(len(record.value) for record in records)
-        self.next = records[-1].offset + 1
         return decoded
+
+    def lose(self, partition: int, until: int, now_ms: int) -> None:
+        """Pass what the log has lost before the offset `until`, if that is anything."""
+        if until <= self.next:
+            return
+        if self.next == self.first:
+            self.since = now_ms
+        self.gaps.append(Gap(partition, self.next, until - 1, now_ms))
+        self.next = until
 
 
 def by_partition(records: Sequence[Stored]) -> dict[int, list[Stored]]:

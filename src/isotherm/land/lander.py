@@ -9,22 +9,22 @@ from typing import Final
 
 import structlog
 
-from isotherm.clock import SECOND_MS, Clock, iso
+from isotherm.clock import MINUTE_MS, SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import EventLog, Stored
-from isotherm.land import ledger
+from isotherm.land import behind, gaps, ledger
 from isotherm.land.assemble import Fresh, keep, measure, new_rows, plan, said_by
-from isotherm.land.buffers import Buffer, Gap, LanderStatus, PartitionStatus, by_partition
+from isotherm.land.buffers import Buffer, LanderStatus, PartitionStatus, by_partition
 from isotherm.land.lake import Lake
 from isotherm.land.lake_local import LocalLake
-from isotherm.land.landing import LakeFile, Landing
+from isotherm.land.landing import Gap, LakeFile, Landing
 from isotherm.land.manifest import Manifest
 from isotherm.land.scanned import claim_log
 from isotherm.land.store import Checkpoint, no_checkpoint, write_and_land
 from isotherm.land.upkeep import Upkeep
 from isotherm.land.waiting import Intake, Unlanded, Waiting
-from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS
+from isotherm.metrics import COMPONENT_EVENTS, GAP_RECORDS, LAG_RECORDS
 
 CONSUMER: Final = "land"
 _READ_BYTES: Final = 8 << 20
@@ -32,8 +32,8 @@ _READ_BYTES: Final = 8 << 20
 _READ_RECORDS: Final = 2_000
 _IDLE_S: Final = 0.2
 _BACKOFF_S: Final = (0.5, 30.0)
-_ASKED: Final = 8
-"""Partitions of other landers that the log is asked for the age of their oldest record."""
+_TAIL_MS: Final = MINUTE_MS
+"""While a partition gives nothing before its head, its tail is asked for this often."""
 
 _log = structlog.get_logger("isotherm.land")
 
@@ -57,18 +57,20 @@ class Lander:
         self._clock = clock
         self._checkpoint = checkpoint
         self._dry: set[int] = set()
+        self._full = False
+        self._tails_asked: dict[int, int] = {}
         self._formats = settings.land_formats
         self._dead = LocalLake.of_folder(settings.data.absolute() / "dead")
         self._buffers: dict[int, Buffer] = {}
         self._assigned: list[int] = []
         self._all: list[int] = []
         self._waiting = Waiting()
-        self._gaps: list[Gap] = []
         self._last_landing_at: int | None = None
         self._last_error: tuple[str, int] | None = None
 
     def step(self, *, force: bool = False) -> int:
-        """Read what is there and land it if it is due by age or size, or if forced. Returns the rows landed.
+        """Read what is there, as far as there is room, and land it if it is due by age or size, or if forced. Returns
+        the rows landed.
 
         Only of the partitions that are this lander's now. Whatever raises, nothing is lost: the next step starts
         again from the manifest.
@@ -86,8 +88,8 @@ class Lander:
         self._all = sorted(self._log.partitions())
         heads = self._log.heads(self._all)
         rows = self._step(self._all, force=True)
-        while behind := self._behind(heads):
-            rows += self._step(behind, force=True)
+        while late := self._behind(heads):
+            rows += self._step(late, force=True)
             # What cannot be read, such as marks of transactions at the end, has no rows to wait for.
             heads = {p: head for p, head in heads.items() if p not in self._dry}
         return rows
@@ -99,19 +101,20 @@ class Lander:
     def run(self, stop: threading.Event) -> None:
         """Land until `stop` is set, then land what was read. Errors are logged, shown in `status`, and retried."""
         upkeep = Upkeep(self._settings, self._log, self._lake, self._manifest, self._clock, self._failed)
-        beside = threading.Thread(target=upkeep.run, args=(stop,), name="upkeep")
+        done = threading.Event()  # not `stop`: who watches that sees this thread alone
+        beside = threading.Thread(target=upkeep.run, args=(done,), name="upkeep")
         beside.start()
         try:
             self._run(stop)
         finally:
-            stop.set()
+            done.set()
             beside.join()
 
     def _run(self, stop: threading.Event) -> None:
         failures = 0
         while not stop.is_set():
             try:
-                busy = self.step() > 0
+                busy = self.step() > 0 or self._full
                 failures = 0
             except Exception as error:  # noqa: BLE001 - logged, counted and shown; only `stop` ends the lander
                 failures += 1
@@ -125,34 +128,27 @@ class Lander:
 
     def status(self) -> LanderStatus:
         """How far landing is, from the manifest and the log."""
-        heads = self._log.heads(self._log.partitions())
-        landed = self._manifest.progress(self.log_identity)
-        partitions: list[PartitionStatus] = []
-        for partition, head in heads.items():
-            position = landed[partition].next_offset if partition in landed else 0
-            partitions.append(PartitionStatus(partition, position, head, max(head - position, 0)))
+        partitions = behind.landed(self._log, self._manifest, self.log_identity)
         error, error_at = self._last_error or (None, None)
-        lag = sum(p.lag for p in partitions)
-        LAG_RECORDS.labels(CONSUMER).set(lag)
         return LanderStatus(
             partitions=partitions,
             assigned=list(self._assigned),
-            lag=lag,
+            lag=sum(p.lag for p in partitions),
             oldest_unlanded_ms=self._oldest_ms(partitions),
             retention_ms=self._log.retention_ms,
             last_landing_at=self._last_landing_at,
             last_error=error,
             last_error_at=error_at,
-            gaps=list(self._gaps),
+            gaps=gaps.newest(self._manifest.engine, self.log_identity),
         )
 
     def _oldest_ms(self, partitions: Sequence[PartitionStatus]) -> int:
         """Age of the oldest record that waits. Of partitions that others read, the log is asked for a few."""
         buffers = dict(self._buffers)
         times = [b.oldest for p in partitions if (b := buffers.get(p.partition)) and b.oldest is not None]
-        others = [p for p in partitions if p.lag and (p.partition not in buffers or not buffers[p.partition].decoded)]
-        for at in sorted(others, key=lambda p: -p.lag)[:_ASKED]:
-            times += [one.timestamp for one in self._log.read(at.partition, at.next_offset, max_records=1)]
+        others = [p for p in partitions if p.partition not in buffers or not buffers[p.partition].decoded]
+        if (oldest := behind.oldest_received(self._log, others)) is not None:
+            times.append(oldest)
         return max(self._clock.now_ms() - min(times), 0) if times else 0
 
     def unlanded(self, client_id: str) -> list[Unlanded] | None:
@@ -179,17 +175,19 @@ class Lander:
         return identity
 
     def _step(self, partitions: Sequence[int], *, force: bool) -> int:
+        """Read and land once: before it reads on, a lander asks again what is its own, and whether it shall stop."""
         asked_at = self._clock.now_ms()
-        rows, full = 0, True
+        rows = 0
         try:
             heads = self._log.heads(partitions)
             self._resume(heads)
-            while full:
-                full = self._read(heads)
-                for partition in self._due(partitions, force=force, full=full):
-                    rows += self._land(partition, self._buffers[partition])
-                    # Another lander was first: where to go on is in the manifest.
-                    self._resume({partition: heads[partition]})
+            self._measure(heads)
+            self._full = self._read(heads)
+            for partition in self._due(partitions, force=force, full=self._full):
+                rows += self._land(partition, self._buffers[partition])
+                # Another lander was first: where to go on is in the manifest.
+                self._resume({partition: heads[partition]})
+            self._measure(heads)
         except BaseException:
             self._forget(list(self._buffers))
             raise
@@ -198,10 +196,14 @@ class Lander:
                 self._waiting.caught_up(partition, asked_at)
         return rows
 
+    def _measure(self, heads: Mapping[int, int]) -> None:
+        LAG_RECORDS.labels(CONSUMER).set(sum(max(head - self._buffers[p].first, 0) for p, head in heads.items()))
+
     def _forget(self, partitions: Sequence[int]) -> None:
         """Drop what was read of these: it is read again, by whoever has them now."""
         for partition in partitions:
             self._buffers.pop(partition, None)
+            self._tails_asked.pop(partition, None)
             self._waiting.forgotten(partition)
 
     def _resume(self, heads: Mapping[int, int]) -> None:
@@ -225,13 +227,14 @@ class Lander:
         """Read these partitions up to the heads. False when that is done, True when there is no room for more."""
         buffers = {partition: self._buffers[partition] for partition in heads}
         self._dry = set()
-        while behind := [p for p, buffer in buffers.items() if buffer.next < heads[p]]:
+        while late := [p for p, buffer in buffers.items() if buffer.next < heads[p]]:
             if sum(buffer.bytes for buffer in self._buffers.values()) >= self._settings.land_flush_bytes:
                 return True
             positions = {partition: buffer.next for partition, buffer in buffers.items()}
             records = self._log.read_some(CONSUMER, positions, max_records=_READ_RECORDS, max_bytes=_READ_BYTES)
             if not records:
-                self._dry = set(behind)
+                self._dry = set(late)
+                self._pass_lost({partition: buffers[partition] for partition in late})
                 break
             for partition, mine in by_partition(records).items():
                 self._take(partition, buffers[partition], mine)
@@ -244,18 +247,22 @@ class Lander:
         return [p for p in waiting if force or self._old(p) or (full and self._buffers[p].bytes >= share)]
 
     def _take(self, partition: int, buffer: Buffer, records: list[Stored]) -> None:
-        expected = buffer.next
-        for record in records:
-            if record.offset != expected:
-                self._note_gap(Gap(partition, expected, record.offset - 1, self._clock.now_ms()))
-            expected = record.offset + 1
         decoded = buffer.take(records, self._clock.now_ms())
         self._waiting.taken(partition, buffer.next, decoded.tallies, self._clock.now_ms())
 
-    def _note_gap(self, gap: Gap) -> None:
-        if (gap.partition, gap.first) not in {(g.partition, g.first) for g in self._gaps}:
-            self._gaps.append(gap)
-            _log.warning("records are missing from the log", partition=gap.partition, first=gap.first, last=gap.last)
+    def _pass_lost(self, dry: Mapping[int, Buffer]) -> None:
+        """Pass what the log has lost of partitions that give nothing: no record comes whose offset would show it.
+
+        Marks of transactions, which nobody is given either, stand behind the tail: they are no loss.
+        """
+        now = self._clock.now_ms()
+        if all(now - self._tails_asked.get(partition, -_TAIL_MS) < _TAIL_MS for partition in dry):
+            return
+        tails = self._log.status().tail
+        for partition, buffer in dry.items():
+            self._tails_asked[partition] = now
+            buffer.lose(partition, tails.get(partition, 0), now)
+            self._waiting.taken(partition, buffer.next, (), now)
 
     def _old(self, partition: int) -> bool:
         waited_ms = self._clock.now_ms() - self._buffers[partition].since
@@ -277,6 +284,7 @@ class Lander:
             _log.info("another lander was first", partition=partition, first=landing.first, last=landing.next - 1)
             return 0
         self._waiting.landed(partition)
+        _tell(landing.gaps)
         self._checkpoint("landed")
         self._log.commit(CONSUMER, partition, landing.next)
         self._checkpoint("committed")
@@ -293,15 +301,15 @@ class Lander:
             files=[],
             counts=counts,
             received_until=buffer.newest,
+            gaps=buffer.gaps,
             **said_by(buffer.decoded, fresh),
         )
 
     def _keep_dead(self, buffer: Buffer) -> None:
         """Keep the bytes of unusable records."""
         for record in [record for d in buffer.decoded for record in d.dead]:
-            path = f"{record.partition}-{record.offset}.bin"
-            keep(self._dead, path, record.value)
-            _log.warning("a record is unusable", partition=record.partition, offset=record.offset, kept=path)
+            name = keep(self._dead, self.log_identity, f"{record.partition}-{record.offset}", record.value)
+            _log.warning("a record is unusable", partition=record.partition, offset=record.offset, kept=name)
         self._checkpoint("dead")
 
     def _count(self, written: list[LakeFile], counts: "Counter[ledger.Key]") -> int:
@@ -313,6 +321,12 @@ class Lander:
         self._last_error = (f"{type(error).__name__}: {error}", now)
         COMPONENT_EVENTS.labels("land", "failed").inc()
         _log.exception("landing failed; it goes on by itself", at=iso(now))
+
+
+def _tell(found: Sequence[Gap]) -> None:
+    for gap in found:
+        GAP_RECORDS.inc(gap.last - gap.first + 1)
+        _log.warning("records were gone from the log", partition=gap.partition, first=gap.first, last=gap.last)
 
 
 def pause(failures: int) -> float:

@@ -22,6 +22,15 @@ class OffsetRange(Struct, frozen=True):
     row_hash: str
 
 
+class Gap(Struct, frozen=True):
+    """Records [first, last] that the log no longer had when the lander came for them."""
+
+    partition: int
+    first: int
+    last: int
+    noticed_at: int
+
+
 class LakeFile(Struct, frozen=True):
     """One listed file. `hour` is the start of its event hour; times are in ms, both ends inclusive."""
 
@@ -52,7 +61,8 @@ class Landing(Struct, frozen=True):
     when the first of its events was received, and `newest` a client to when its last accepted event was. `shapes`
     says how large screens are, `received_until` when the newest record came. What the rows were chosen by must still
     hold: `compared` hours without new files, and `claims` on batches, on logs that keep no ids. Where the records are
-    lines of a sink's file, `scanned` says so: then the file, not the partition's position, lands once.
+    lines of a sink's file, `scanned` says so: then the file, not the partition's position, lands once. `gaps` are
+    those of the records that the log had lost.
     """
 
     log: str
@@ -68,6 +78,7 @@ class Landing(Struct, frozen=True):
     compared: Compared | None = None
     claims: Claims | None = None
     scanned: Scanned | None = None
+    gaps: Sequence[Gap] = ()
 
 
 class Progress(NamedTuple):

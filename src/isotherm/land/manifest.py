@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from isotherm.clock import HOUR_MS, Clock
 from isotherm.errors import IsothermError
-from isotherm.land import effects, known, rowhash, scanned
+from isotherm.land import effects, gaps, known, rowhash, scanned
 from isotherm.land.effects import Lost
 from isotherm.land.lake import Lake
 from isotherm.land.landing import LakeFile, Landing, OffsetRange, Progress, Snapshot
@@ -159,6 +159,7 @@ class Manifest:
                 self._list(connection, landing.files, version)
                 if one.scanned is not None:
                     scanned.write(connection, one.scanned, version, self.clock.now_ms())
+                gaps.write(connection, landing.log, landing.gaps)
                 effects.fold(connection, landing.counts)
                 effects.arrive(connection, landing.counts, landing.newest)
                 write_shapes(connection, landing.shapes)

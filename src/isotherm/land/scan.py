@@ -150,7 +150,8 @@ class Scanner:
 
     def run(self, stop: threading.Event) -> None:
         """Scan until `stop` is set. Errors are logged, shown in `status`, and retried."""
-        beside = threading.Thread(target=self._upkeep.run, args=(stop,), name="upkeep")
+        done = threading.Event()  # not `stop`: who watches that sees this thread alone
+        beside = threading.Thread(target=self._upkeep.run, args=(done,), name="upkeep")
         beside.start()
         failures = 0
         try:
@@ -165,7 +166,7 @@ class Scanner:
                     self._failed(error)
                 stop.wait(pause(failures) if failures else self._settings.land_flush_seconds)
         finally:
-            stop.set()
+            done.set()
             beside.join()
 
     def status(self) -> ScannerStatus:
@@ -236,8 +237,7 @@ class Scanner:
         decoded = [_compared(decode_records(piece), now - DAY_MS) for piece in pieces]
         self._check_folder(found, decoded)
         for record in [record for one in decoded for record in one.dead]:
-            name = f"scan-{record.partition}-{record.offset}.bin"
-            keep(self._dead, name, record.value)
+            name = keep(self._dead, self.log_identity, f"scan-{record.partition}-{record.offset}", record.value)
             _log.warning("a line is unusable", file=self._source.where(found.path), line=record.offset, kept=name)
         self._checkpoint("dead")
         return decoded

@@ -50,6 +50,16 @@ landers: Final = sa.Table(
     sa.Column("kind", sa.Text, nullable=False, comment="log, or scan: what lands it, once and for all"),
 )
 
+log_gaps: Final = sa.Table(
+    "log_gaps",
+    metadata,
+    sa.Column("log", sa.Text, primary_key=True, comment="identity of a log"),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("first_offset", sa.BigInteger, primary_key=True),
+    sa.Column("last_offset", sa.BigInteger, nullable=False, comment="inclusive"),
+    sa.Column("noticed_at", sa.BigInteger, nullable=False),
+)
+
 scanned_files: Final = sa.Table(
     "scanned_files",
     metadata,

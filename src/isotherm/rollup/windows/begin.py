@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from isotherm.clock import MINUTE_MS
 from isotherm.eventlog.port import EventLog
-from isotherm.rollup.windows.decode import received_at
+from isotherm.events import received_at
 from isotherm.rollup.windows.rule import BACK_MS, exact_from
 
 _NEAR_MS: Final = 30 * MINUTE_MS
@@ -35,7 +35,7 @@ def _start(log: EventLog, partition: int, tail: int, since: int, now_ms: int) ->
     first = log.read(partition, tail, max_records=1)
     if not first:
         return tail, exact_from(now_ms) if tail else 0
-    oldest = received_at(first[0])
+    oldest = received_at(first[0].value, first[0].timestamp)
     if oldest >= since - _DISORDER_MS:
         return tail, exact_from(oldest + _DISORDER_MS) if first[0].offset else 0
     return _search(log, partition, first[0].offset, oldest, since - _DISORDER_MS), exact_from(since)
@@ -47,7 +47,8 @@ def _search(log: EventLog, partition: int, low: int, low_ms: int, since: int) ->
     while high - low > _NEAR_RECORDS and since - low_ms > _NEAR_MS:
         middle = (low + high) // 2
         found = log.read(partition, middle, max_records=1)
-        if found and found[0].offset < high and (at := received_at(found[0])) < since:
+        at = received_at(found[0].value, found[0].timestamp) if found else since
+        if found and found[0].offset < high and at < since:
             low, low_ms = found[0].offset, at
         else:
             high = middle

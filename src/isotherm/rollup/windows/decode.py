@@ -105,12 +105,6 @@ _decoder: Final = msgspec.json.Decoder(_Record)
 _NONE: Final = np.empty(0, np.int64)
 
 
-def received_at(record: Stored) -> int:
-    """When the record was received (ms): its own word, since a log may stamp records with another time."""
-    found = _decode_one(record.value)
-    return record.timestamp if found is None else found.received_at
-
-
 def group(records: Sequence[Stored], known: Known, floor: int) -> Groups:
     """Count the records' new events from `floor` (ms) on; `known` learns their batches."""
     decoded = [one for one in _decode(records) if one is not None and one.usable]
