@@ -1,8 +1,12 @@
 """docs/scale.md names metrics, commands, settings and figures: all of them are real."""
 
+import ast
+import json
+import math
 import re
 
-from charts import ROOT
+import yaml
+from charts import CHART, ROOT
 
 from isotherm.cli import COMMANDS
 from isotherm.config import Settings
@@ -45,6 +49,64 @@ def test_figures_in_the_cost_tables_are_those_of_the_benchmarks() -> None:
 
 
 BYTES = {"the wire, JSON of the bench", "embedded log", "lake, Parquet"}
+
+
+def test_the_sizing_example_is_computed_from_the_measured_rate() -> None:
+    results = json.loads((ROOT / "bench" / "results" / "latest.json").read_text())
+    rate = results["land_s3"]["isotherm"]["per_core"]
+    peak, brokers = 1_000_000, 6
+    landers = math.ceil(peak / (rate / 2))
+    partitions = math.ceil(landers / brokers) * brokers
+    example = " ".join(TEXT[TEXT.index("*Example.* 1 M events/s") :].split())
+    assert f"lands {rate / 1e3:.0f} k events/s on a core" in example
+    assert f"half of it is {rate / 2e3:.0f} k: {landers} landers, so {landers} partitions would do." in example
+    enough = f"{partitions * rate / 2 / 1e6:.1f} M events/s"
+    assert f"With {brokers} brokers take {partitions}, which is enough for {enough}." in example
+
+
+DRILLS = {
+    "the_broker_is_killed_under_load": "Kafka is killed",
+    "the_broker_stands_still": "Kafka stands still for a minute",
+    "s3_is_gone": "S3 is gone",
+    "s3_is_slow_and_refuses": "S3 is slow, refuses and loses answers",
+    "postgresql_restarts_and_is_killed": "PostgreSQL is restarted and killed",
+    "postgresql_stands_still": "PostgreSQL stands still",
+    "redis_is_flushed_hangs_and_is_gone": "Redis is flushed, hangs and is gone",
+    "the_tile_store_is_killed_during_a_job": "the tile store is killed during a job, tiling or rolling up",
+    "a_lander_a_scheduler_and_the_collector_are_killed": "lander, scheduler and collector are killed",
+    "a_lander_and_a_scheduler_stand_still_for_longer_than_their_leases": "a lander and a scheduler stand still "
+    "for longer than their leases",
+    "landers_join_and_leave": "landers join and leave",
+}
+"""What docs/scale.md calls the drills of tests/services/test_drills.py."""
+
+
+def test_scale_says_which_drills_ci_runs_and_which_make_drills() -> None:
+    tree = ast.parse((ROOT / "tests" / "services" / "test_drills.py").read_text())
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_drill_")]
+    long = {
+        one.name.removeprefix("test_drill_"): any(
+            ast.unparse(mark) == "pytest.mark.drill" for mark in one.decorator_list
+        )
+        for one in found
+    }
+    assert long.keys() == DRILLS.keys()
+    said = " ".join(TEXT[TEXT.index("Of the [drills](#drills)") : TEXT.index("So do the long tests of Spark")].split())
+    in_ci, by_hand = said.split("`make drills`")
+    for name, phrase in DRILLS.items():
+        assert (phrase in in_ci, phrase in by_hand) == (not long[name], long[name]), name
+    assert '-m "not drill"' in (ROOT / "Makefile").read_text()
+
+
+def test_values_of_the_chart_that_scale_names_are_there() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    named = re.findall(r"`((?:land|stores|networkPolicy)\.[\w.]+)`", TEXT)
+    assert {"land.persistence.enabled", "stores.scan", "networkPolicy.scan"} <= set(named)
+    for name in named:
+        place = values
+        for part in name.split("."):
+            assert part in place, name
+            place = place[part]
 
 
 def test_what_scale_says_of_the_topic_is_what_is_made() -> None:
