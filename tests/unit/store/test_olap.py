@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from isotherm.config import Settings
@@ -36,7 +37,8 @@ def maps_ddl(layout: Layout) -> list[str]:
 class Recorder:
     """A store that runs nothing: it keeps what it was told, and answers queries with what it was given."""
 
-    def __init__(self, layout: Layout, olap: Olap) -> None:
+    def __init__(self, layout: Layout, olap: Olap, engines: dict[str, str] | None = None) -> None:
+        self.engines = engines or {}
         self.where = "nowhere"
         self.layout = layout
         self.said: list[str] = []
@@ -48,6 +50,8 @@ class Recorder:
     def query(self, sql: str, params: Any = None, profile: str = "read") -> Any:
         if "FROM migrations" in sql:
             return self._olap.query("SELECT toUInt32(1) AS number WHERE 0")
+        if "engine FROM system.tables" in sql:
+            return pa.Table.from_pylist([{"name": n, "engine": e} for n, e in self.engines.items()])
         if "system.tables" in sql:
             return self._olap.query("SELECT '' AS q")
         if "GROUP BY period" in sql:
@@ -138,6 +142,31 @@ def test_what_changes_tables_names_the_one_that_holds_rows_on_every_node(
     records = [said for said in recorder.said if "EXISTS migrations" in said]
     assert records[0].count("Replicated") == int(layout.replicated)
     assert len(records) == 1 + bool(layout.cluster)
+
+
+ENGINES = {
+    "single": {"maps": "ReplacingMergeTree", "migrations": "MergeTree"},
+    "replicated": {"maps": "ReplicatedReplacingMergeTree", "migrations": "ReplicatedMergeTree"},
+    "cluster": {"maps": "Distributed", "migrations": "Distributed", "migrations_local": "MergeTree"},
+    "cluster and replicated": {"maps": "Distributed", "maps_local": "ReplicatedReplacingMergeTree"},
+}
+
+
+@pytest.mark.parametrize("made", ENGINES)
+@pytest.mark.parametrize("now", FOUR)
+def test_tables_of_one_layout_are_never_used_by_another(shared_olap: Olap, made: str, now: str) -> None:
+    recorder = Recorder(FOUR[now], shared_olap, ENGINES[made])
+    if made == now:
+        migrate(recorder)
+        return
+    with pytest.raises(ConfigError, match=r"were made with(out)? clickhouse_(cluster|replicated).* another database"):
+        migrate(recorder)
+    assert recorder.said == []
+
+
+def test_tables_that_a_cloud_shares_are_taken_as_they_are(shared_olap: Olap) -> None:
+    for layout in (SINGLE, REPLICATED):
+        migrate(Recorder(layout, shared_olap, {"maps": "SharedReplacingMergeTree", "migrations": "SharedMergeTree"}))
 
 
 def test_settings_of_a_layout_make_an_insert_durable_and_a_read_whole() -> None:
