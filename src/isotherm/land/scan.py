@@ -8,14 +8,16 @@ batches, or, where the batch is older than ids are kept, by looking into the hou
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
+from hashlib import blake2b
 from typing import Final
 
 import msgspec
 import numpy as np
 import structlog
 from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
 
 from isotherm.clock import DAY_MS, Clock, iso
 from isotherm.config import Settings
@@ -31,6 +33,7 @@ from isotherm.land.manifest import Manifest
 from isotherm.land.scan_source import Source
 from isotherm.land.scan_text import Lines, Unreadable, digest, lines_of, unpack
 from isotherm.land.scan_upkeep import ScanUpkeep
+from isotherm.land.scan_waits import NotLanded, Waiting, Waits
 from isotherm.land.scan_watch import SinkStatus, Watch
 from isotherm.land.scanned import Scanned, State
 from isotherm.land.store import Checkpoint, no_checkpoint, write_and_land
@@ -38,8 +41,12 @@ from isotherm.metrics import COMPONENT_EVENTS, SCANNED_FILES
 
 SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _CLIENT: Final = re.compile(r"(?:^|/)client_id=([^/]*)/")
+GIVE_UP: Final = 20
+"""Files that fail one after the other: then the fault is hardly theirs, and each of them may have cost a time-out."""
 _PIECE: Final = 2_000
 """Lines decoded at a time; their Python objects live only until they are columns."""
+
+_TORN: Final = "its last line ends in the middle: a sink may still be writing it"
 
 _log = structlog.get_logger("isotherm.land")
 Progress = Callable[[int, int], None]
@@ -47,15 +54,6 @@ Progress = Callable[[int, int], None]
 
 def no_progress(_done: int, _of: int) -> None:
     """The default of `Progress`, which is told how many files are done, and of how many."""
-
-
-class Waiting(Struct, frozen=True):
-    """A file that cannot be landed as it is now; `since` (ms) it was found so. It is read again once it changes."""
-
-    path: str
-    mark: str
-    reason: str
-    since: int
 
 
 class ScannerStatus(Struct, frozen=True):
@@ -105,7 +103,7 @@ class Scanner:
             settings, log, lake, manifest, clock, self._failed, Watch(log, settings.scan_group, clock)
         )
         self._upkeep.source = self._name
-        self._waiting: dict[str, Waiting] = {}
+        self._waits = Waits(source, clock)
         self._due = self._ignored = self._misplaced = self._lost = 0
         self._last_scan_at: int | None = None
         self._last_landing_at: int | None = None
@@ -131,22 +129,51 @@ class Scanner:
     def step(self, progress: Progress = no_progress) -> int:
         """Land every file that is new or has changed. Returns the rows landed; `progress` is told files.
 
-        Whatever raises, nothing is lost and nothing lands twice: the next step goes by the manifest again.
+        Raises NotLanded at the end when some could not be; after GIVE_UP of them in a row the rest is left for the
+        next step, which begins with it. Whatever raises, nothing is lost and nothing lands twice: the next step goes
+        by the manifest again.
         """
         _ = self.log_identity
         files = self._list()
         states = scanned.look_up(self._manifest.engine, self._name)
+        self._name_torn(files, states)
+        self._upkeep.there = there = {found.path for found in files}
         todo = [found for found in files if self._changed(found, states.get(found.path))]
         self._due = len(todo)
-        rows = self._lost = 0
+        rows = self._land_all(self._waits.in_turn(there, todo), states, progress)
+        self._last_scan_at = self._clock.now_ms()
+        return rows
+
+    def _land_all(self, todo: Sequence[Found], states: Mapping[str, State], progress: Progress) -> int:
+        rows = self._lost = in_a_row = 0
+        first: NotLanded | None = None
         for done, found in enumerate(todo):
             progress(done, len(todo))
-            rows += self._land(found, states.get(found.path))
-            self._due -= 1
+            try:
+                rows += self._land(found, states.get(found.path))
+            except SQLAlchemyError:
+                raise
+            except Exception as error:  # noqa: BLE001 - shown with its file, and raised when the others were tried
+                failed = self._waits.fail(found, error)
+                first, in_a_row = first or failed, in_a_row + 1
+                if in_a_row == GIVE_UP:
+                    break
+            else:
+                self._waits.done(found.path)
+                in_a_row = 0
+                self._due -= 1
+        self._measure()
+        if first is not None:
+            raise first
         progress(len(todo), len(todo))
-        self._last_scan_at = self._clock.now_ms()
-        self._upkeep.there = {found.path for found in files}
         return rows
+
+    def _name_torn(self, files: Sequence[Found], states: Mapping[str, State]) -> None:
+        """Files that another run landed up to a line without an end, and that are still as they were."""
+        for found in files:
+            state = states.get(found.path)
+            if state is not None and state.torn and state.mark == found.mark and not self._waits.waits(found):
+                self._waits.wait(found, _TORN)
 
     def run(self, stop: threading.Event) -> None:
         """Scan until `stop` is set. Errors are logged, shown in `status`, and retried."""
@@ -173,14 +200,12 @@ class Scanner:
         """How far scanning is, from the manifest and the last listing."""
         done = scanned.sums(self._manifest.engine, self._name)
         error, error_at = self._last_error or (None, None)
-        for state, files in (("landed", done.files), ("due", self._due), ("unreadable", len(self._waiting))):
-            SCANNED_FILES.labels(state).set(files)
         return ScannerStatus(
             source=self._name,
             files=done.files,
             lines=done.lines,
             due=self._due,
-            waiting=list(self._waiting.values()),
+            waiting=self._waits.all(),
             misplaced=self._misplaced,
             ignored=self._ignored,
             last_scan_at=self._last_scan_at,
@@ -190,45 +215,48 @@ class Scanner:
             sink=self._upkeep.sink,
         )
 
+    def _measure(self) -> None:
+        landed = scanned.sums(self._manifest.engine, self._name).files
+        for state, files in (("landed", landed), ("due", self._due), ("unreadable", len(self._waits))):
+            SCANNED_FILES.labels(state).set(files)
+
     def _list(self) -> list[Found]:
         everything = list(self._source.found())
         files = sorted(found for found in everything if found.path.endswith(SUFFIXES))
         self._ignored = len(everything) - len(files)
-        there = {found.path for found in files}
-        self._waiting = {path: one for path, one in self._waiting.items() if path in there}
         return files
 
     def _changed(self, found: Found, state: State | None) -> bool:
-        waiting = self._waiting.get(found.path)
-        if waiting is not None and waiting.mark == found.mark:
+        if self._waits.waits(found):
             return False
         return state is None or state.mark != found.mark
 
     def _land(self, found: Found, before: State | None) -> int:
         """Land what is new in one file. Returns the rows, 0 when it has to wait or somebody else was first."""
-        self._waiting.pop(found.path, None)
+        self._waits.read(found.path)
         try:
             text = unpack(self._source.get(found.path))
         except FileNotFoundError:
             return 0
         except (Unreadable, ValueError) as error:
-            self._wait(found, str(error))
+            self._waits.wait(found, str(error))
             return 0
         start = self._start(text, before)
         lines = lines_of(text, start.lines, start.bytes)
         decoded = self._decode(found, start.number, lines)
-        after = State(found.mark, start.number, lines.end_line, lines.end_byte, digest(text, lines.end_byte))
+        landed = digest(text, lines.end_byte)
+        after = State(found.mark, start.number, lines.end_line, lines.end_byte, landed, lines.torn)
         del text
         rows = self._land_lines(found, before, start, after, decoded)
         if lines.torn:
-            self._wait(found, "its last line ends in the middle: a sink may still be writing it")
+            self._waits.wait(found, _TORN)
         return rows
 
     def _start(self, text: bytes, before: State | None) -> State:
         """Where landing goes on: behind what was landed if that still stands there, else at the beginning."""
         if before is not None and len(text) >= before.bytes and digest(text, before.bytes) == before.digest:
             return before
-        return State("", scanned.draw(self._manifest.engine), 0, 0, "")
+        return State("", scanned.draw(self._manifest.engine), 0, 0, "", torn=False)
 
     def _decode(self, found: Found, number: int, lines: Lines) -> list[Decoded]:
         now = self._clock.now_ms()
@@ -237,8 +265,9 @@ class Scanner:
         decoded = [_compared(decode_records(piece), now - DAY_MS) for piece in pieces]
         self._check_folder(found, decoded)
         for record in [record for one in decoded for record in one.dead]:
-            name = keep(self._dead, self.log_identity, f"scan-{record.partition}-{record.offset}", record.value)
-            _log.warning("a line is unusable", file=self._source.where(found.path), line=record.offset, kept=name)
+            where = self._source.where(found.path)
+            name = keep(self._dead, self.log_identity, _dead_place(where, record), record.value)
+            _log.warning("a line is unusable", file=where, line=record.offset, kept=name)
         self._checkpoint("dead")
         return decoded
 
@@ -290,10 +319,6 @@ class Scanner:
         changed = [{**row, "received_at": now} for row in fresh.claims.changed]
         return msgspec.structs.replace(fresh, claims=known.Claims(fresh.claims.before, fresh.claims.ids, changed))
 
-    def _wait(self, found: Found, reason: str) -> None:
-        self._waiting[found.path] = Waiting(found.path, found.mark, reason, self._clock.now_ms())
-        _log.warning("a file waits", file=self._source.where(found.path), reason=reason)
-
     def _failed(self, error: Exception) -> None:
         now = self._clock.now_ms()
         self._last_error = (f"{type(error).__name__}: {error}", now)
@@ -308,6 +333,12 @@ class _Stopped(Exception):
 def _stop_when(stop: threading.Event, _done: int, _of: int) -> None:
     if stop.is_set():
         raise _Stopped
+
+
+def _dead_place(where: str, record: Stored) -> str:
+    """The same at every try of the same file, whose number is drawn anew until it is landed."""
+    said = blake2b(f"{where}\0{record.offset}\0".encode() + record.value, digest_size=16).hexdigest()
+    return f"scan-{said}-{record.offset}"
 
 
 def _compared(decoded: Decoded, before_ms: int) -> Decoded:

@@ -21,7 +21,8 @@ class State(Struct, frozen=True):
     """How far a file is landed: its first `lines` lines, which are `bytes` bytes (unpacked) of this BLAKE2b digest.
 
     `mark` changes whenever the file is written again. Rows carry `number` as their log partition and the line as
-    their offset; a file whose beginning has changed gets a new number.
+    their offset; a file whose beginning has changed gets a new number. `torn` says that more follows at this mark,
+    which is no whole line.
     """
 
     mark: str
@@ -29,6 +30,7 @@ class State(Struct, frozen=True):
     lines: int
     bytes: int
     digest: str
+    torn: bool
 
 
 class Scanned(Struct, frozen=True):

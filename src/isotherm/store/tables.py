@@ -73,6 +73,9 @@ scanned_files: Final = sa.Table(
     sa.Column("rows", sa.BigInteger, nullable=False, comment="listed in the lake by the last landing"),
     sa.Column("landed_version", sa.BigInteger, nullable=False),
     sa.Column("landed_at", sa.BigInteger, nullable=False),
+    sa.Column(
+        "torn", sa.Boolean, nullable=False, server_default=sa.false(), comment="its last line ended in the middle then"
+    ),
 )
 
 files: Final = sa.Table(

@@ -1,7 +1,7 @@
 """Landing the files of a sink: each record once, whatever the sink does with its files and whenever we die."""
 
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from landing import NOW, World, event, record
+from obstore.exceptions import PermissionDeniedError
+from structlog.testing import capture_logs
 
 from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from isotherm.config import Settings, load_settings
 from isotherm.errors import ConfigError
 from isotherm.eventlog.port import Record
-from isotherm.land import ledger
+from isotherm.land import ledger, scan
+from isotherm.land.lake import Found, LakeUnavailable
 from isotherm.land.scan import Scanner
-from isotherm.land.scan_source import open_source
+from isotherm.land.scan_source import Source, open_source
 from isotherm.land.scan_text import Unreadable, lines_of, unpack
+from isotherm.land.scan_waits import NotLanded
 from isotherm.land.scan_watch import Watch, standing_still
 
 HOUR = NOW - NOW % HOUR_MS
@@ -97,6 +101,9 @@ def test_a_file_that_grows_lands_its_new_lines_alone(sink: Sink) -> None:
         file.write(torn[:50])
     assert scanner.step() == 0
     assert [one.path for one in scanner.status().waiting] == ["grows.jsonl"]
+    later = sink.scanner()
+    assert later.step() == 0
+    assert "ends in the middle" in later.status().waiting[0].reason
     with path.open("ab") as file:
         file.write(torn[50:])
     assert scanner.step() == 3
@@ -134,6 +141,77 @@ def test_a_line_of_garbage_is_a_dead_letter_and_stops_nothing(sink: Sink) -> Non
     assert sink.sums() == {"received": 9, "accepted": 9, "landed": 6, "dead": 3}
     kept = sorted(path.read_bytes() for path in (sink.world.settings.data / "dead").rglob("*.bin"))
     assert kept == sorted([b"garbage", b'{"v":1}', b"\xff\xfe"])
+
+
+class Refusing:
+    """A source that gives some files to nobody for now; `asked` are the tries for those."""
+
+    def __init__(self, source: Source, refused: set[str], error: Exception) -> None:
+        self._source, self.refused, self._error = source, refused, error
+        self.asked: list[str] = []
+
+    def where(self, path: str) -> str:
+        return self._source.where(path)
+
+    def found(self) -> Iterator[Found]:
+        return self._source.found()
+
+    def get(self, path: str) -> bytes:
+        if path in self.refused:
+            self.asked.append(path)
+            raise self._error
+        return self._source.get(path)
+
+
+@pytest.mark.parametrize("error", [LakeUnavailable("archived"), PermissionDeniedError("archived")])
+def test_a_file_that_cannot_be_read_stops_no_other_and_is_tried_again(sink: Sink, error: Exception) -> None:
+    for name in "abc":
+        sink.write(f"{name}.jsonl", batch(name))
+    scanner = sink.scanner()
+    scanner._source = source = Refusing(scanner._source, {"a.jsonl", "b.jsonl"}, error)
+    with pytest.raises(NotLanded, match=r"a\.jsonl is not landed: .*archived"):
+        scanner.step()
+    assert sink.world.identities() == rows("c")
+    status = scanner.status()
+    assert (status.due, [one.path for one in status.waiting]) == (2, ["a.jsonl", "b.jsonl"])
+    assert "archived" in status.waiting[0].reason
+    source.refused = {"a.jsonl"}
+    with pytest.raises(NotLanded):
+        scanner.step()
+    source.refused = set()
+    assert scanner.step() == 3
+    assert (scanner.status().due, scanner.status().waiting) == (0, [])
+    assert sink.world.identities() == rows("a", "b", "c")
+
+
+def test_many_files_that_fail_end_the_scan_and_keep_no_other_waiting(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "GIVE_UP", 2)
+    for name in "abcd":
+        sink.write(f"{name}.jsonl", batch(name))
+    scanner = sink.scanner()
+    scanner._source = source = Refusing(scanner._source, {f"{name}.jsonl" for name in "abc"}, LakeUnavailable("no"))
+    for _ in range(2):
+        with pytest.raises(NotLanded):
+            scanner.step()
+    assert source.asked == ["a.jsonl", "b.jsonl", "c.jsonl", "a.jsonl", "b.jsonl"]
+    assert sink.world.identities() == rows("d")
+
+
+def test_a_line_of_garbage_is_kept_once_however_often_its_file_is_tried(sink: Sink) -> None:
+    sink.write("a.jsonl", b"garbage", batch("a"))
+
+    def die(step: str) -> None:
+        if step == "pending":
+            raise LakeUnavailable("away")
+
+    for _ in range(3):
+        with pytest.raises(NotLanded, match="away"):
+            sink.scanner(die).step()
+    assert sink.scanner().step() == 3
+    kept = [path.read_bytes() for path in (sink.world.settings.data / "dead").rglob("*.bin")]
+    assert kept == [b"garbage"]
 
 
 def test_the_envelope_counts_and_not_the_folder(sink: Sink) -> None:
@@ -247,6 +325,18 @@ def test_a_sink_that_stands_still_is_told_by_its_offsets(world: World) -> None:
     assert watch.look().problem is None
 
 
+def test_a_sink_that_stands_still_is_logged_once(sink: Sink) -> None:
+    upkeep = sink.scanner()._upkeep
+    with capture_logs() as logs:
+        for committed in (0, 1):
+            sink.world.append(batch(f"b{committed}"), batch(f"c{committed}"))
+            sink.world.log.commit("connect-isotherm-raw", 0, committed)
+            for _ in range(3):
+                upkeep._look()
+                sink.world.clock.advance(11 * MINUTE_MS)
+    assert [entry["event"] for entry in logs] == ["the sink stands still"] * 2
+
+
 def test_standing_still_ends_as_soon_as_offsets_move(world: World) -> None:
     world.append(batch("a"), batch("b"))
     waits: list[float] = []
@@ -264,17 +354,17 @@ def test_standing_still_ends_as_soon_as_offsets_move(world: World) -> None:
 
 
 def test_the_log_is_not_expired_before_the_sink_has_begun(sink: Sink) -> None:
-    world, asked = sink.world, list[int]()
-    world.log.expire = lambda now_ms: asked.append(now_ms) or []  # type: ignore[method-assign,func-returns-value]
+    world, asked = sink.world, list[Any]()
+    world.log.expire = lambda *given: asked.append(given) or []  # type: ignore[method-assign,func-returns-value]
     world.log.commit("windows", 0, 0)
     upkeep = sink.scanner()._upkeep
     upkeep._look()
     upkeep.expire_log(NOW)
     assert asked == []
-    world.log.commit("connect-isotherm-raw", 0, 0)
+    world.log.commit("connect-isotherm-raw", 0, 2)
     upkeep._look()
     upkeep.expire_log(NOW)
-    assert asked == [NOW]
+    assert asked == [(NOW, {0: 2})]
 
 
 JSON_LINES = st.lists(st.sampled_from([b"", b"  ", b'{"a":1}', b"[1,2]", b'"x y"', b"no json"]), max_size=6)
