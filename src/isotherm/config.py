@@ -8,6 +8,7 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
+from urllib.parse import unquote_plus
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -295,11 +296,22 @@ def as_text(value: Any) -> str:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be printed or logged."""
-    return _PASSWORD.sub(r"\1:***@", url)
+    """The URL as it may be printed or logged.
+
+    Drivers take passwords with any characters in them, so all from the first colon to the last @ is hidden.
+    """
+    return _VALUE.sub(_hidden, _PASSWORD.sub(r"\1:***@", url))
 
 
-_PASSWORD: Final = re.compile(r"(^[a-z0-9+.-]+://[^/?#@:]*):[^/?#]*@")
+_PASSWORD: Final = re.compile(r"^([a-z][a-z0-9+.-]*://[^:]*):.*@", re.IGNORECASE | re.DOTALL)
+_VALUE: Final = re.compile(r"(?<=[?&])([^=&?]*)=[^&]*")
+_SECRET_VALUES: Final = frozenset({"password", "sslpassword", "passfile"})
+
+
+def _hidden(value: re.Match[str]) -> str:
+    """A value of the query, unless its name says that it is for nobody to see."""
+    name = value[1]
+    return f"{name}=***" if unquote_plus(name).strip().lower() in _SECRET_VALUES else value[0]
 
 
 def _pairs(name: str, text: str) -> dict[str, str]:

@@ -33,6 +33,11 @@ def everything(log: EventLog, **limits: int) -> list[Stored]:
     return found
 
 
+def expire(log: EventLog, now_ms: int) -> list[str]:
+    """Where all is landed."""
+    return log.expire(now_ms, {0: log.head(0)})
+
+
 def gap(kafka: str) -> pytest.MarkDecorator:
     """All adapters; `kafka` says why Kafka does not do what the test asks."""
     marks = [pytest.mark.services, pytest.mark.xfail(strict=True, reason=kafka)]
@@ -196,24 +201,35 @@ def test_another_partition_is_refused(log: EventLog) -> None:
 @NO_EXPIRY
 def test_nothing_is_deleted_without_a_consumer_or_before_its_commit(log: EventLog) -> None:
     log.append([record(n) for n in range(4)])
-    assert log.expire(NOW + 100 * DAY_MS) == []
+    assert expire(log, NOW + 100 * DAY_MS) == []
     log.commit("lander", 0, 4)
     log.commit("stream", 0, 3)
-    log.expire(NOW + 100 * DAY_MS)
+    expire(log, NOW + 100 * DAY_MS)
     assert log.read(0, 3) == [Stored(0, 3, NOW, b'{"n":3}')]
     log.commit("stream", 0, 4)
-    assert log.expire(NOW + 100 * DAY_MS)
+    assert expire(log, NOW + 100 * DAY_MS)
     assert log.read(0, 0) == []
     assert log.status().lag("lander") == 0
+
+
+@NO_EXPIRY
+def test_nothing_is_deleted_that_is_not_landed_whatever_consumers_committed(log: EventLog) -> None:
+    log.append([record(n) for n in range(4)])
+    log.commit("stream", 0, 4)
+    assert log.expire(NOW + 100 * DAY_MS, {}) == []
+    log.expire(NOW + 100 * DAY_MS, {0: 3})
+    assert log.read(0, 3) == [Stored(0, 3, NOW, b'{"n":3}')]
+    assert log.expire(NOW + 100 * DAY_MS, {0: 4})
+    assert log.read(0, 0) == []
 
 
 @NO_EXPIRY
 def test_records_stay_for_the_retention_and_offsets_go_on_after_it(log: EventLog) -> None:
     log.append([record(n) for n in range(4)])
     log.commit("lander", 0, 4)
-    assert log.expire(NOW + 7 * DAY_MS) == []
+    assert expire(log, NOW + 7 * DAY_MS) == []
     assert log.append([record(1)]) == [None]
-    assert log.expire(NOW + 7 * DAY_MS + 1)
+    assert expire(log, NOW + 7 * DAY_MS + 1)
     assert log.head(0) == 4
     assert log.append([record(9, at=NOW + 8 * DAY_MS), record(1, at=NOW + 8 * DAY_MS)]) == [
         Position(0, 4),
@@ -245,10 +261,10 @@ def test_at_the_size_limit_nothing_is_appended_until_a_day_old_segment_goes(open
         log.healthy()
     assert log.head(0) == appended == len(everything(log))
     log.commit("lander", 0, appended)
-    assert log.expire(NOW + DAY_MS) == []
+    assert expire(log, NOW + DAY_MS) == []
     with pytest.raises(Backpressure):
         log.append([record(1 << 60)])
-    assert log.expire(NOW + DAY_MS + 1)
+    assert expire(log, NOW + DAY_MS + 1)
     log.healthy()
     assert log.append([record(1 << 60, at=NOW + DAY_MS)]) == [Position(0, appended)]
 
@@ -257,11 +273,11 @@ def test_at_the_size_limit_nothing_is_appended_until_a_day_old_segment_goes(open
 def test_a_full_log_keeps_what_is_younger_than_a_day_or_not_committed(opened: Opener) -> None:
     log = opened(log_max_bytes=120_000, log_segment_bytes=50_000)
     appended = fill(log)
-    log.expire(NOW + 100 * DAY_MS)
+    expire(log, NOW + 100 * DAY_MS)
     log.commit("lander", 0, 0)
-    log.expire(NOW + 100 * DAY_MS)
+    expire(log, NOW + 100 * DAY_MS)
     log.commit("lander", 0, appended)
-    log.expire(NOW + 23 * HOUR_MS)
+    expire(log, NOW + 23 * HOUR_MS)
     assert len(everything(log)) == appended
 
 
@@ -270,7 +286,7 @@ def test_a_deleted_record_is_not_read_from_memory_of_it(log: EventLog) -> None:
     log.append([record(n) for n in range(4)])
     assert len(log.read(0, 0, max_records=2)) == 2
     log.commit("lander", 0, 4)
-    assert log.expire(NOW + 9 * DAY_MS)
+    assert expire(log, NOW + 9 * DAY_MS)
     assert log.read(0, 0, max_records=2) == []
 
 

@@ -158,15 +158,16 @@ class KafkaLog:
         self._topic.ensure()
         self._write().probe()
 
-    def expire(self, now_ms: int) -> list[str]:
+    def expire(self, now_ms: int, landed: Mapping[int, int]) -> list[str]:
         """Nothing, as a rule: retention is the topic's. Where records bear event times (`log_timestamp`), which no
-        retention by time can go by, what all consumers have committed is deleted."""
+        retention by time can go by, what is landed and all consumers have committed is deleted."""
         self._check_usable()
         if self._settings.log_timestamp != "event":
             return []
         tails = self._topic.tails(self.partitions())
         consumers = self._consumers()
-        floors = {p: min((done.get(p, 0) for done in consumers.values()), default=0) for p in tails}
+        committed = {p: min((done.get(p, 0) for done in consumers.values()), default=0) for p in tails}
+        floors = {p: min(floor, landed.get(p, 0)) for p, floor in committed.items()}
         wanted = {p: floor for p, floor in floors.items() if floor > tails[p]}
         self.delete_below(wanted)
         return [f"{self._target.topic}-{p} up to {floor - 1}" for p, floor in wanted.items()]

@@ -177,6 +177,8 @@ def wanted_config(settings: Settings) -> dict[str, str]:
         "message.timestamp.type": "CreateTime",
         "min.insync.replicas": str(max(1, min(2, settings.kafka_replication - 1))),
         "retention.ms": str(settings.log_retention_days * DAY_MS),
+        # Else it is the brokers' log.retention.bytes, by which records go that are younger and not landed.
+        "retention.bytes": "-1",
     }
     if settings.log_timestamp == "event":
         # Time retention would delete old events at once; what is landed is deleted by offset instead.
@@ -203,6 +205,10 @@ def differences(config: Mapping[str, Any], settings: Settings) -> list[str]:
     if retention >= 0 and (least < 0 or retention < least):
         kept = "-1 (log_timestamp is event)" if least < 0 else f"{least} (log_retention_days) or more"
         found.append(f"retention.ms is {retention}, set it to {kept}")
+    if int(config["retention.bytes"]) >= 0:
+        found.append(
+            f"retention.bytes is {config['retention.bytes']}, set it to -1: by size Kafka deletes what is not landed"
+        )
     if settings.log_timestamp == "event" and int(config["message.timestamp.after.max.ms"]) < _AHEAD_MS:
         found.append(f"message.timestamp.after.max.ms is too small, set it to {_AHEAD_MS} (log_timestamp is event)")
     return found

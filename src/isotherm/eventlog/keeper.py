@@ -25,11 +25,11 @@ class Keeper:
         self._max_bytes = settings.log_max_bytes
         self._retention_ms = max(settings.log_retention_days * DAY_MS, IDS_MS)
 
-    def expire(self, now_ms: int) -> list[str]:
+    def expire(self, now_ms: int, landed: int) -> list[str]:
         consumers = self._control.consumers()
         if not consumers:
             return []
-        floor = min(consumers.values())
+        floor = min(landed, *consumers.values())
         self._seal_old(now_ms, floor)
         gone = self._due(now_ms, floor)
         self._delete(gone)

@@ -121,9 +121,9 @@ class LmdbLog:
         except (lmdb.Error, ConfigError, OSError) as error:
             self._writer.gate.fail(error)
 
-    def expire(self, now_ms: int) -> list[str]:
+    def expire(self, now_ms: int, landed: Mapping[int, int]) -> list[str]:
         self._check_usable()
-        return self._keeper.expire(now_ms)
+        return self._keeper.expire(now_ms, landed.get(0, 0))
 
     def status(self) -> LogStatus:
         self._check_usable()

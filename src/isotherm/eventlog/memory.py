@@ -119,13 +119,14 @@ class MemoryLog:
         self._check_open()
         self._check_limit()
 
-    def expire(self, now_ms: int) -> list[str]:
+    def expire(self, now_ms: int, landed: Mapping[int, int]) -> list[str]:
         self._check_open()
         with self._lock:
-            return self._expire(now_ms)
+            floor = min(landed.get(0, 0), min(self._consumers.values(), default=0))
+            return self._expire(now_ms, floor)
 
-    def _expire(self, now_ms: int) -> list[str]:
-        first, floor = self._tail, min(self._consumers.values(), default=0)
+    def _expire(self, now_ms: int, floor: int) -> list[str]:
+        first = self._tail
         while self._records and self._tail < floor:
             age_ms = DAY_MS if self._bytes >= self._max_bytes else self._retention_ms
             if self._records[0].timestamp >= now_ms - age_ms:

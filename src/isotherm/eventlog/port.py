@@ -191,9 +191,13 @@ class EventLog(Protocol):
         """Return when the log can take a write now; raise Backpressure with the reason otherwise."""
         ...
 
-    def expire(self, now_ms: int) -> list[str]:
+    def expire(self, now_ms: int, landed: Mapping[int, int]) -> list[str]:
         """Delete what retention allows: never a record that some consumer has not committed, never before every
-        id in it is 24 h old. A log without consumers deletes nothing. Returns the names of what was deleted."""
+        id in it is 24 h old. A log without consumers deletes nothing. Returns the names of what was deleted.
+
+        The log does not know of a consumer that has not committed yet, or whose offsets were lost. So nothing goes
+        either that stands at `landed` or above, by partition; a partition that is not there keeps everything.
+        """
         ...
 
     def status(self) -> LogStatus: ...

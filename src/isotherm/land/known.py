@@ -18,12 +18,12 @@ from isotherm.events import record_id
 from isotherm.land.columns import BatchRef
 from isotherm.land.effects import Lost
 from isotherm.store.tables import known_ids
-from isotherm.store.upsert import upsert
+from isotherm.store.upsert import among, upsert
 
 KEPT_MS: Final = DAY_MS + HOUR_MS
 """A sender comes again for a day at most; the hour is for clocks that differ and records that were long under way."""
-_CHUNK: Final = 5_000
-"""Ids in one statement; SQLite allows 32,766 variables."""
+FORGOTTEN_AT_ONCE: Final = 10_000
+"""Ids that one call of `forget` drops."""
 
 Positions = npt.NDArray[np.int64]
 Known = Mapping[bytes, bytes | None]
@@ -49,8 +49,8 @@ class Judged(Struct, frozen=True):
 def look_up(connection: Connection, ids: Iterable[bytes]) -> dict[bytes, bytes | None]:
     """Those of the ids that are known."""
     found: dict[bytes, bytes | None] = {}
-    for chunk in batched_ids(ids):
-        statement = sa.select(known_ids.c.id, known_ids.c.positions).where(known_ids.c.id.in_(chunk))
+    for condition in among(connection, known_ids.c.id, dict.fromkeys(ids)):
+        statement = sa.select(known_ids.c.id, known_ids.c.positions).where(condition)
         found |= {bytes(one): positions for one, positions in connection.execute(statement)}
     return found
 
@@ -99,15 +99,13 @@ def claim(connection: Connection, claims: Claims) -> None:
 
 
 def forget(connection: Connection, landed_until_ms: int) -> int:
-    """Drop ids that nobody can send again: everything received up to the moment is landed. Returns how many."""
+    """Drop ids that nobody can send again: everything received up to the moment is landed. Returns how many.
+
+    The oldest, FORGOTTEN_AT_ONCE at most: after a long pause they are millions, and landings wait meanwhile.
+    """
     old = known_ids.c.received_at < landed_until_ms - KEPT_MS
-    return connection.execute(sa.delete(known_ids).where(old)).rowcount
-
-
-def batched_ids(ids: Iterable[bytes]) -> Iterable[Sequence[bytes]]:
-    """The ids without repetition, as many at a time as one statement takes."""
-    unique = list(dict.fromkeys(ids))
-    return (unique[start : start + _CHUNK] for start in range(0, len(unique), _CHUNK))
+    oldest = sa.select(known_ids.c.id).where(old).order_by(known_ids.c.received_at).limit(FORGOTTEN_AT_ONCE)
+    return connection.execute(sa.delete(known_ids).where(known_ids.c.id.in_(oldest))).rowcount
 
 
 def _known_rows(have: Positions | None, mine: Positions | None, rows: int) -> npt.NDArray[np.bool_]:

@@ -7,6 +7,7 @@ draws one version, so a file is in the lake of version v when listed_version <= 
 import uuid
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Final, TypedDict
 
 import sqlalchemy as sa
@@ -26,6 +27,8 @@ LEASE_MS: Final = HOUR_MS
 """A snapshot that is not released or renewed for this long no longer keeps delisted files."""
 PENDING_MS: Final = HOUR_MS
 """A file that is still pending after this long belongs to a lander that died."""
+_PATIENCE_S: Final = 60.0
+"""Objects that cannot be deleted are gone on with for so long."""
 _CHUNK: Final = 500
 """Values bound in one statement; SQLite allows 32,766 variables."""
 
@@ -237,7 +240,7 @@ class Manifest:
         """Delete what no reader can need: files of dead landers, and delisted files no leased snapshot lists.
 
         The list changes before an object goes: a lander that was only slow then fails to land its file. Returns
-        the paths. A crash on the way leaves rows that the next sweep finishes.
+        the paths. A crash or an error on the way leaves rows that the next sweep finishes.
         """
         now = self.clock.now_ms()
         with writing(self.engine) as connection:
@@ -250,11 +253,18 @@ class Manifest:
         return swept
 
     def _remove(self, lake: Lake, paths: Sequence[str]) -> None:
-        for path in paths:
-            lake.delete(path)
+        """One object that cannot be deleted does not keep others: the first error is raised when they had their turn.
+
+        A lake that takes long to fail is not asked for all of them.
+        """
+        failures: list[Exception] = []
+        until = monotonic() + _PATIENCE_S
         for chunk in _chunks(paths):
+            gone = [path for path in chunk if _delete(lake, path, failures, until)]
             with writing(self.engine) as connection:
-                connection.execute(sa.delete(files).where(files.c.path.in_(chunk), files.c.state == "delisted"))
+                connection.execute(sa.delete(files).where(files.c.path.in_(gone), files.c.state == "delisted"))
+        if failures:
+            raise failures[0]
 
     def totals(self) -> dict[str, Any]:
         """{"files", "rows", "bytes", "formats": {format: {"files", "rows", "bytes"}}} of what is listed.
@@ -301,6 +311,18 @@ class Manifest:
             statement = sa.update(files).where(files.c.path.in_(chunk), files.c.state == "listed")
             if connection.execute(statement.values(state="delisted", delisted_version=version)).rowcount != len(chunk):
                 raise Lost
+
+
+def _delete(lake: Lake, path: str, failures: list[Exception], until: float) -> bool:
+    """Whether the object is gone. After a failure nothing is tried any more once the time `until` is over."""
+    if failures and monotonic() > until:
+        return False
+    try:
+        lake.delete(path)
+    except (IsothermError, OSError, ValueError) as error:
+        failures.append(error)
+        return False
+    return True
 
 
 def _give_up(which: sa.ColumnElement[bool]) -> sa.Update:

@@ -61,13 +61,12 @@ def merge_closed(
     manifest: Manifest,
     now_ms: int,
     *,
-    limit: int | None = None,
     checkpoint: Checkpoint = no_checkpoint,
 ) -> int:
     """Merge what is closed and quiet: hours over for `close_delay_seconds`, without new files for one flush.
 
-    At most `limit` merges. Returns how many were made. An hour that cannot be merged does not keep others from it;
-    its error is raised when nothing else was left to do.
+    Returns how many merges were made. An hour that cannot be merged does not keep others from it; its error is raised
+    when they are done. What a merge leaves to be merged further waits for the next call.
     """
     closed = now_ms - int(settings.close_delay_seconds * SECOND_MS) - HOUR_MS
     quiet_ms = int(settings.land_flush_seconds * SECOND_MS)
@@ -76,15 +75,14 @@ def merge_closed(
     merge = partial(merge_hour, lake, manifest, limits=Limits.of(settings), now_ms=now_ms, quiet_ms=quiet_ms)
     made, failed = 0, None
     for client_id, hour, file_format in manifest.crowded(oldest, closed):
-        if limit is not None and made >= limit:
-            break
+        checkpoint("hour")
         try:
             made += merge(client_id, hour, file_format, checkpoint=checkpoint)
         except LakeUnavailable:
             raise
         except IsothermError as error:
             failed = failed or error
-    if failed is not None and (limit is None or made < limit):
+    if failed is not None:
         raise failed
     return made
 

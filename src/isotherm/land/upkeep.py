@@ -1,7 +1,7 @@
 """What keeps the lake and the log in shape beside landing: merging, retention, sweeping."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -42,6 +42,7 @@ class Upkeep:
         self._manifest = manifest
         self._clock = clock
         self._failed = failed
+        self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Work now and every 30 seconds until `stop` is set. Errors go to `failed`; the next round tries again."""
@@ -58,37 +59,48 @@ class Upkeep:
         """One round: what is past its time goes, then everything that can be merged is.
 
         Each part is tried, whatever becomes of the others: a log that refuses to delete must not stop merging. Raises
-        the first error when all is done.
+        the first error when all is done, and says the others.
         """
-        now = self._clock.now_ms()
+        self._stop = stop
         failures: list[Exception] = []
-        for part in (partial(self.expire_raw, now), partial(self.expire_log, now), partial(self.forget_ids, now)):
+        for part in self.parts(self._clock.now_ms()):
+            self._unless_stopped()
             try:
                 part()
+            except _Stopped:
+                raise
             except Exception as error:  # noqa: BLE001 - raised when the other parts had their turn
                 failures.append(error)
-        self._merge(stop)
+        for error in failures[1:]:
+            self._failed(error)
         if failures:
             raise failures[0]
 
-    def _merge(self, stop: threading.Event) -> None:
-        def unless_stopped(_: str) -> None:
-            if stop.is_set():
-                raise _Stopped
+    def parts(self, now_ms: int) -> list[Callable[[], object]]:
+        """What a round does, in this order; none needs another one to succeed."""
+        return [
+            partial(retention.expire_raw, self._settings, self._manifest, now_ms),
+            partial(self._manifest.sweep, self._lake),
+            partial(self.expire_log, now_ms),
+            partial(self.forget_ids, now_ms),
+            self._merge,
+        ]
 
-        while merge.merge_closed(
-            self._settings, self._lake, self._manifest, self._clock.now_ms(), limit=1, checkpoint=unless_stopped
-        ):
-            unless_stopped("merged")
+    def _merge(self) -> None:
+        now_ms = self._clock.now_ms()
+        merge.merge_closed(self._settings, self._lake, self._manifest, now_ms, checkpoint=self._unless_stopped)
 
-    def expire_raw(self, now_ms: int) -> None:
-        """Take from the lake what is past its time, and what crashes left there."""
-        retention.expire_raw(self._settings, self._manifest, now_ms)
-        self._manifest.sweep(self._lake)
+    def _unless_stopped(self, _: str = "") -> None:
+        if self._stop.is_set():
+            raise _Stopped
 
     def expire_log(self, now_ms: int) -> None:
         """Delete from the log what it may forget."""
-        for name in self._log.expire(now_ms):
+        landed = self._manifest.progress(self._log.identity)
+        self._expire_log(now_ms, {partition: done.next_offset for partition, done in landed.items()})
+
+    def _expire_log(self, now_ms: int, landed: Mapping[int, int]) -> None:
+        for name in self._log.expire(now_ms, landed):
             _log.info("a part of the log is landed and past its retention", deleted=name)
 
     def forget_ids(self, now_ms: int) -> int:
@@ -104,5 +116,14 @@ class Upkeep:
             following, received_until = landed.get(partition, (0, None))
             if head > following:
                 until = min(until, received_until or 0)
-        with writing(self._manifest.engine) as connection:
-            return known.forget(connection, until)
+        return self._forget_until(until)
+
+    def _forget_until(self, landed_until_ms: int) -> int:
+        """In short transactions, so that landings get their turn between them."""
+        count, gone = 0, known.FORGOTTEN_AT_ONCE
+        while gone == known.FORGOTTEN_AT_ONCE:
+            self._unless_stopped()
+            with writing(self._manifest.engine) as connection:
+                gone = known.forget(connection, landed_until_ms)
+            count += gone
+        return count

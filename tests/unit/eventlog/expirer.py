@@ -1,4 +1,4 @@
-"""expirer.py FOLDER NOW_MS SEGMENT_BYTES: expires the log and prints what went."""
+"""expirer.py FOLDER NOW_MS SEGMENT_BYTES: expires the log, of which all is landed, and prints what went."""
 
 import sys
 
@@ -8,5 +8,5 @@ from isotherm.eventlog.lmdb import open_lmdb
 
 settings = Settings().model_copy(update={"disk_reserve_bytes": 0, "log_segment_bytes": int(sys.argv[3])})
 log = open_lmdb(f"lmdb://{sys.argv[1]}", settings, SystemClock())
-print(*log.expire(int(sys.argv[2])))
+print(*log.expire(int(sys.argv[2]), log.heads([0])))
 log.close()

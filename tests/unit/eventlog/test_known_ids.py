@@ -33,9 +33,9 @@ def test_ids_outlive_a_day_and_go_with_their_segment(folder: Path, open_at, make
     for n in range(100):
         log.append([make(n, size=2000)])
     log.commit("lander", 0, log.head(0))
-    assert log.expire(NOW + DAY_MS) == []
+    assert log.expire(NOW + DAY_MS, {0: 100}) == []
     assert log.append([make(n) for n in range(100)]) == [None] * 100
-    gone = log.expire(NOW + 8 * DAY_MS)
+    gone = log.expire(NOW + 8 * DAY_MS, {0: 100})
     assert gone == sorted(gone)
     assert not list(folder.glob("*.ids"))
     assert len(list(folder.glob("0*.lmdb"))) == 1
@@ -50,13 +50,13 @@ def test_retention_stops_at_the_first_segment_that_must_stay(folder: Path, open_
         log.append([make(n, size=2000, at=NOW + n * DAY_MS // 10)])
     segments = log.status().segments
     log.commit("lander", 0, segments[2].first)
-    assert log.expire(NOW + 1000 * DAY_MS) == [segment.name for segment in segments[:2]]
+    assert log.expire(NOW + 1000 * DAY_MS, {0: 100}) == [segment.name for segment in segments[:2]]
     assert log.status().tail == {0: segments[2].first}
     assert log.read(0, 0)[0].offset == segments[2].first
     log.commit("lander", 0, 100)
     limit = NOW + 12 * DAY_MS
     stays = next(s for s in segments if (s.last_timestamp or 0) >= limit - 7 * DAY_MS or not s.sealed)
-    log.expire(limit)
+    log.expire(limit, {0: 100})
     assert log.status().tail == {0: stays.first}
 
 

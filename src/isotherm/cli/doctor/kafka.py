@@ -1,6 +1,6 @@
-"""Kafka: brokers answer, the topic is as landing needs it, and this user may describe, write and read it."""
+"""Kafka: brokers answer, the topic is as landing needs it, and this user may do with it what is done with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
 from isotherm.cli.doctor.findings import Finding
 from isotherm.config import Settings
 from isotherm.errors import Backpressure
-from isotherm.eventlog.kafka_client import Target, ask, make, reason, target_of
+from isotherm.eventlog.kafka_client import Target, ask, code, make, reason, target_of
 from isotherm.eventlog.kafka_topic import differences, wanted_config
 
 PATIENCE_S: Final = 6.0
@@ -66,7 +66,8 @@ def _topic(admin: AdminClient, target: Target, settings: Settings, cluster: Any)
         return asked[name].result(seconds)
 
     described = ask(target, f"describe topic {name}", describe)
-    yield from _rights(described, name)
+    yield from _rights(described, name, settings)
+    yield from _group_rights(admin, target, settings)
     yield from _copies(described, len(cluster.nodes), name)
     yield from _settings(admin, target, settings)
 
@@ -85,23 +86,53 @@ def _missing(admin: AdminClient, target: Target, settings: Settings, cluster: An
     except KafkaException as error:
         yield Finding(
             "log", "error", f"topic {target.topic} is not there for this user, and could not be made ({reason(error)})",
-            "allow Create, Describe, DescribeConfigs, Read and Write on the topic; or make it, and allow the rest",
+            "allow Create, Describe, DescribeConfigs, Read and Write on the topic (and Delete where log_timestamp is "
+            "event); or make it, and allow the rest",
         )  # fmt: skip
         return
     shape = f"{settings.kafka_partitions} partitions, {copies} copies"
     yield Finding("log", "ok", f"topic {target.topic} is made at the first start: {shape}")
 
 
-def _rights(described: Any, topic: str) -> Iterator[Finding]:
-    """Brokers that ask nobody for rights say that all is allowed."""
-    if described.authorized_operations is None:
+def _rights(described: Any, topic: str, settings: Settings) -> Iterator[Finding]:
+    # What is landed is deleted by us only where no retention by time can go by the records.
+    wanted = {"READ", "WRITE", "DESCRIBE"} | ({"DELETE"} if settings.log_timestamp == "event" else set())
+    yield from _lacking(described.authorized_operations, wanted, f"topic {topic}", f"--topic {topic}")
+
+
+def _group_rights(admin: AdminClient, target: Target, settings: Settings) -> Iterator[Finding]:
+    """Of the group that landing joins, or whose offsets it watches; the brokers say it of one that is not there too."""
+    if settings.scan:
+        group, wanted, which = settings.scan_group, "DESCRIBE", f"--group {settings.scan_group}"
+    else:
+        prefixed = f"--group {target.group('')} --resource-pattern-type prefixed"
+        group, wanted, which = target.group("land"), "READ", prefixed
+
+    def describe(seconds: float) -> Any:
+        asked = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=seconds)
+        return asked[group].result(seconds)
+
+    try:
+        allowed = ask(target, f"describe group {group}", describe, PATIENCE_S).authorized_operations
+    except Backpressure as error:
+        cause = error.__cause__
+        if not isinstance(cause, KafkaException) or code(cause) != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            yield Finding("log", "error", str(error), "see whether the brokers' topic __consumer_offsets has leaders")
+            return
+        allowed = []
+    yield from _lacking(allowed, {wanted}, f"group {group}", which)
+
+
+def _lacking(allowed: Iterable[Any] | None, wanted: set[str], on: str, which: str) -> Iterator[Finding]:
+    """Brokers that ask nobody for rights say that all is allowed, or nothing (None)."""
+    if allowed is None:
         return
-    lacking = sorted({"READ", "WRITE", "DESCRIBE"} - {operation.name for operation in described.authorized_operations})
+    lacking = sorted(wanted - {operation.name for operation in allowed})
     if lacking:
         operations = " ".join(f"--operation {name.title()}" for name in lacking)
         yield Finding(
-            "log", "error", f"this user may not {', '.join(lacking)} on topic {topic}",
-            f"kafka-acls.sh --add --allow-principal User:NAME {operations} --topic {topic}",
+            "log", "error", f"this user may not {', '.join(lacking)} on {on}",
+            f"kafka-acls.sh --add --allow-principal User:NAME {operations} {which}",
         )  # fmt: skip
 
 
