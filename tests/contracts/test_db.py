@@ -35,7 +35,7 @@ from isotherm.store.tables import (
     positions,
     screen_shapes,
 )
-from isotherm.store.upsert import upsert
+from isotherm.store.upsert import among, upsert
 
 NOW = 1_770_000_000_000
 SPAWN = multiprocessing.get_context("spawn")
@@ -242,6 +242,25 @@ def test_upserts_of_every_kind(engine: sa.Engine) -> None:
         ).one()
     assert found == {f"c{n}": 3 * n + 2100 for n in range(700)}
     assert (summed, type(summed), none, type(none)) == (sum(range(2100)), int, 0, int)
+
+
+def test_rows_are_found_by_any_number_of_values(engine: sa.Engine) -> None:
+    """Also with more values than a statement of SQLite takes, and with none."""
+    numbers = range(12_000)
+    rows = [{"client_id": f"c{n}", "hour": n, "measure": "landed", "reason": "", "events": n} for n in numbers[::2]]
+    wanted = [f"c{n}" for n in numbers]
+    with writing(engine) as connection:
+        upsert(connection, ledger, rows)
+        found = [
+            connection.execute(sa.select(ledger.c.hour).where(condition)).scalars().all()
+            for condition in among(connection, ledger.c.client_id, wanted)
+        ]
+        nothing = [
+            connection.execute(sa.select(ledger.c.hour).where(condition)).all()
+            for condition in among(connection, ledger.c.client_id, [])
+        ]
+    assert sorted(hour for part in found for hour in part) == list(numbers[::2])
+    assert not any(nothing)
 
 
 def test_values_of_every_width_come_back(engine: sa.Engine) -> None:

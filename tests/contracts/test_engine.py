@@ -45,11 +45,13 @@ EDGES = sorted(
 SCREENS = ["/", "/naïve 'quote' \\ {x:y}", "s,t", "日本 🔥", "a=b%20c"]
 
 with_spark = (pytest.mark.services, pytest.mark.slow, pytest.mark.xdist_group("services"))
+# The same program on a cluster; tests/services/test_spark.py has it there, also for `make test`.
+on_a_cluster = (*with_spark, pytest.mark.drill)
 
 
 @pytest.fixture(
     scope="module",
-    params=["clickhouse", pytest.param("spark+local", marks=with_spark), pytest.param("spark", marks=with_spark)],
+    params=["clickhouse", pytest.param("spark+local", marks=with_spark), pytest.param("spark", marks=on_a_cluster)],
 )
 def engine_opener(request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Opens engines over any lake; Spark's driver is one for the whole module."""

@@ -163,7 +163,7 @@ def test_flink_and_the_built_in_consumer_show_what_pandas_counts(
                     time.sleep(0.2)
                     now = deployment.clock.now_ms()
                 assert len(shown(cache, records, now)) > 30
-                assert degraded(cache, deployment.settings) is None
+                assert degraded(cache, deployment.settings, "1m", now) is None
             assert [stream.status().state for stream in streams] == ["counting", "counting"]
             assert [stream.status().last_error for stream in streams] == [None, None]
         finally:
@@ -346,7 +346,7 @@ def test_without_a_gateway_the_stream_says_so_and_goes_on_reading(
         while stream.status().state != "counting" or stream.status().last_error is None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        while "does not answer" not in (degraded(cache, deployment.settings) or ""):
+        while "does not answer" not in (degraded(cache, deployment.settings, "1m", deployment.clock.now_ms()) or ""):
             assert time.monotonic() < deadline
             time.sleep(0.1)
     finally:

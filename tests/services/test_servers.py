@@ -125,7 +125,7 @@ def test_connect_writes_what_the_topic_holds(
     assert worker.status("to-a-file")["connector"]["state"] == "RUNNING"
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_spark_runs_a_job_on_its_worker_after_a_kill(own_spark: Spark, versitygw: Versitygw, tmp_path: Path) -> None:
     own_spark.kill_worker()
     own_spark.start_worker()

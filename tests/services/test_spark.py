@@ -23,13 +23,13 @@ from tiling import NOW, World, worlds
 
 from isotherm.clock import DAY_MS, HOUR_MS, ManualClock, SystemClock, iso
 from isotherm.config import Settings
-from isotherm.land.lake import open_lake
+from isotherm.land.lake import LocalPlace, open_lake
 from isotherm.land.manifest import Manifest
 from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Level
 from isotherm.rollup.engines.port import open_engine
 from isotherm.rollup.engines.spark import driver as driver_module
-from isotherm.rollup.engines.spark.driver import OneByOne, SparkFailed, StandingDriver
+from isotherm.rollup.engines.spark.driver import Driver, OneByOne, SparkFailed, StandingDriver, open_driver
 from isotherm.rollup.engines.spark.engine import SparkEngine
 from isotherm.rollup.engines.spark.submit import Submission
 from isotherm.rollup.jobs import Jobs
@@ -37,6 +37,7 @@ from isotherm.store import tables
 from isotherm.store.db import open_db, reading
 from isotherm.store.olap import Olap
 from services.server import wait_until
+from services.spark import Spark
 
 pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.timeout(1800)]
 
@@ -53,6 +54,15 @@ def spark_settings(cluster: Any, folder: Path, **more: Any) -> Settings:
 def spark(spark_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The session's cluster, with the environment its spark-submit needs."""
     return ready(spark_cluster, monkeypatch)
+
+
+@pytest.fixture
+def stoppable(spark: Any) -> Iterator[Any]:
+    """The session's cluster, whose worker may be stopped for a while."""
+    if not isinstance(spark, Spark):
+        pytest.skip("a drill stops the worker, and ISOTHERM_TEST_SPARK_URL names one that is not ours")
+    yield spark
+    spark.worker.resume()
 
 
 @pytest.fixture
@@ -298,14 +308,14 @@ def hours(world: World) -> dict[Any, np.ndarray]:
 
 
 def test_a_killed_driver_leaves_the_old_maps_and_a_bucket_that_is_done_again(
-    fragile: Any, make_world: Callable[..., World]
+    stoppable: Any, make_world: Callable[..., World]
 ) -> None:
-    world = make_world(fragile)
+    world = make_world(stoppable)
     world.land(one(world))
     world.run_all()
     before, published = hours(world), world.published(Level.HOUR)
     world.land(one(world, 0.7))
-    job = held_up(fragile, world)
+    job = held_up(stoppable, world)
     driver = standing(world).pid
     assert driver is not None
     os.kill(driver, signal.SIGKILL)
@@ -317,12 +327,13 @@ def test_a_killed_driver_leaves_the_old_maps_and_a_bucket_that_is_done_again(
     assert all(np.array_equal(hours(world)[key], before[key]) for key in before)
     assert world.published(Level.HOUR) == published
     assert world.dirty(Level.HOUR) == {world.hour: ["a"]}
-    fragile.worker.resume()
+    stoppable.worker.resume()
     world.run_all()
     world.check()
     assert standing(world).pid != driver
 
 
+@pytest.mark.drill
 def test_killed_executors_are_replaced_and_the_job_goes_on(fragile: Any, make_world: Callable[..., World]) -> None:
     world = make_world(fragile)
     world.land(one(world))
@@ -399,10 +410,29 @@ def test_the_driver_dies_with_its_parent(spark: Any, make_world: Callable[..., W
 # What Spark reads.
 
 
-def test_a_file_with_other_rows_than_the_manifest_says_is_not_tiled(
-    spark: Any, make_world: Callable[..., World]
-) -> None:
-    world = make_world(spark, engine="spark+local")
+@pytest.fixture(scope="module")
+def local_driver(spark_cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """One for these tests, which start no cluster. Its person told it to pass over files that are damaged."""
+    options = {"spark.sql.files.ignoreCorruptFiles": "true"}
+    with pytest.MonkeyPatch.context() as patch:
+        ready(spark_cluster, patch)
+        chosen = spark_settings(
+            spark_cluster, tmp_path_factory.mktemp("driver"), engine="spark+local", spark_options=options
+        )
+        driver = open_driver(Submission.of(chosen, LocalPlace(chosen.data)))
+        yield driver
+        driver.close()
+
+
+@pytest.fixture
+def local_world(tmp_path: Path, empty_olap: Olap, local_driver: Driver) -> Iterator[World]:
+    with worlds() as make:
+        chosen = Settings(data=tmp_path, job_threads=2)
+        yield make(chosen, empty_olap, opener=lambda _, olap, lake: SparkEngine(olap, lake, local_driver))
+
+
+def test_a_file_with_other_rows_than_the_manifest_says_is_not_tiled(local_world: World) -> None:
+    world = local_world
     world.land(one(world))
     world.run_all()
     with world.database.begin() as connection:
@@ -416,9 +446,9 @@ def test_a_file_with_other_rows_than_the_manifest_says_is_not_tiled(
 
 
 @pytest.mark.parametrize("lake_format", ["parquet", "jsonl"])
-def test_a_damaged_file_fails_the_job(spark: Any, make_world: Callable[..., World], lake_format: str) -> None:
+def test_a_damaged_file_fails_the_job(local_world: World, lake_format: str) -> None:
     """Also where the person's own options tell Spark to pass over such files."""
-    world = make_world(spark, engine="spark+local", spark_options={"spark.sql.files.ignoreCorruptFiles": "true"})
+    world = local_world
     world.manifest.default_format = lake_format
     rng = np.random.default_rng(3)
     world.land([("a", "s", "click", world.hour, *map(float, rng.random(2))) for _ in range(500)])
@@ -433,8 +463,8 @@ def test_a_damaged_file_fails_the_job(spark: Any, make_world: Callable[..., Worl
     world.check()
 
 
-def test_files_that_are_not_listed_are_not_read(spark: Any, make_world: Callable[..., World]) -> None:
-    world = make_world(spark, engine="spark+local")
+def test_files_that_are_not_listed_are_not_read(local_world: World) -> None:
+    world = local_world
     world.land(one(world))
     (path,) = (path for path, _ in world.lake.list())
     world.lake.put(path.replace("part-", "part-other-"), world.lake.get(path))
@@ -459,6 +489,7 @@ def test_a_spark_submit_per_job_gives_the_same_maps(spark: Any, make_world: Call
         world.run(Level.HOUR, world.hour)
 
 
+@pytest.mark.drill
 def test_a_screen_with_nine_tenths_of_many_events(spark: Any, make_world: Callable[..., World]) -> None:
     world = make_world(spark)
     rng = np.random.default_rng(9)

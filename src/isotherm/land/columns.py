@@ -27,6 +27,7 @@ from isotherm.events import (
     screen_id_ok,
     times_ms,
 )
+from isotherm.land.calm import no_cycles
 from isotherm.land.schema import LAKE_SCHEMA, MOMENT
 from isotherm.land.shapes import Shape, shape_of
 
@@ -94,6 +95,11 @@ class _Work(Struct):
 
 def decode_records(records: Sequence[Stored]) -> Decoded:
     """Decode records of one partition. A record that cannot be used is set aside, it never stops the others."""
+    with no_cycles:
+        return _decode(records)
+
+
+def _decode(records: Sequence[Stored]) -> Decoded:
     dead: list[Stored] = []
     work: list[_Work] = []
     tallies: list[Tally] = []
@@ -207,11 +213,14 @@ def _nulls(values: list[Any], kind: Any) -> Any:
 
 
 def _doubles(events: list[Event], name: str) -> Any:
-    values = list(map(attrgetter(name), events))
-    if values[0] is None and values.count(None) == len(values):
-        return pa.nulls(len(values), pa.float64())
+    get = attrgetter(name)
+    values: Iterable[float | None] = map(get, events)
+    if get(events[0]) is None:
+        values = list(values)
+        if values.count(None) == len(values):
+            return pa.nulls(len(values), pa.float64())
     # NumPy reads None as NaN, and no JSON number is NaN: every NaN is a null.
-    return pa.array(np.fromiter(values, np.float64, len(values)), from_pandas=True)
+    return pa.array(np.fromiter(values, np.float64, len(events)), from_pandas=True)
 
 
 def _attrs(values: list[Any]) -> Any:
