@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import socket
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 import redis as redis_client
 import structlog
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -23,18 +25,22 @@ from confluent_kafka.admin import (
 )
 
 from isotherm.cli import run
-from isotherm.cli.doctor import services
+from isotherm.cli.doctor import services, spark
 from isotherm.cli.doctor.findings import Finding, clock
 from isotherm.cli.processes import free_port
+from isotherm.clock import SystemClock
 from isotherm.config import Settings
 from isotherm.eventlog.kafka_topic import wanted_config
+from isotherm.rollup.engines.flink.topic import Topic
 from isotherm.store.olap import open_olap
 from services.clickhouse import ClickHouseFront, NamedClickHouse
+from services.flink import Flink
 from services.kafka import Kafka
-from services.named import NamedKafka, NamedPostgres, NamedRedis, NamedS3
+from services.named import NamedFlink, NamedKafka, NamedPostgres, NamedRedis, NamedS3, NamedSpark
 from services.postgres import Postgres
 from services.redis import Redis
 from services.s3 import Minio, Versitygw
+from services.spark import Spark
 
 DAY_MS = 86_400_000
 
@@ -122,11 +128,12 @@ def test_doctor_says_which_database_is_missing_and_hides_the_password(
     assert password not in said(found)
 
 
+@pytest.mark.timeout(120)
 def test_doctor_does_not_wait_for_a_database_that_hangs(own_postgres: Postgres, tmp_path: Path) -> None:
     url = own_postgres.new_database()
     own_postgres.cut()
     try:
-        unwell(examine(tmp_path, db=url), "db", "")
+        unwell(examine(tmp_path, db=url), "db", "WORDS")
     finally:
         own_postgres.resume()
     own_postgres.kill9()
@@ -183,6 +190,7 @@ def test_doctor_says_what_is_wrong_with_a_lake(versitygw: Versitygw | NamedS3, t
     assert "hidden-in-every-finding" not in said(found)
 
 
+@pytest.mark.timeout(120)
 def test_doctor_does_not_wait_for_a_lake_that_hangs(own_versitygw: Versitygw, tmp_path: Path) -> None:
     settings = lake_of(own_versitygw, own_versitygw.make_bucket())
     own_versitygw.cut()
@@ -373,30 +381,173 @@ def test_doctor_names_rights_on_kafka_that_are_missing(tmp_path: Path) -> None:
         principal = f"User:{server.sasl_user}"
         allow(server, principal, "closed", AclOperation.DESCRIBE)
         allow(server, principal, "closed", AclOperation.DESCRIBE_CONFIGS)
-        unwell(examine(tmp_path, **settings, kafka_options=options), "log", "may not READ, WRITE on topic closed")
+        found = examine(tmp_path, **settings, kafka_options=options)
+        unwell(found, "log", "may not READ, WRITE on topic closed")
+        assert "may not READ on group closed.land -> kafka-acls.sh --add" in said(found)
+        # The rights that reading, writing and joining take are not enough to delete what is landed, or to watch a sink.
+        for operation in (AclOperation.READ, AclOperation.WRITE):
+            allow(server, principal, "closed", operation)
+        allow(server, principal, "closed.", AclOperation.READ, ResourceType.GROUP, ResourcePatternType.PREFIXED)
+        for more in ({}, {"log_timestamp": "event"}, {"scan": "file:///sink"}):
+            found = examine(tmp_path, **settings, kafka_options=options, **more)
+            assert ("may not DELETE on topic closed" in said(found)) == ("log_timestamp" in more)
+            assert ("may not DESCRIBE on group connect-isotherm-raw" in said(found)) == ("scan" in more)
+        allow(server, principal, "closed", AclOperation.DELETE)
+        allow(server, principal, "connect-isotherm-raw", AclOperation.DESCRIBE, ResourceType.GROUP)
+        found = examine(tmp_path, **settings, kafka_options=options, log_timestamp="event", scan="file:///sink")
+        assert "may not" not in said(found)
 
 
-def allow(server: Kafka, principal: str, topic: str, operation: AclOperation) -> None:
-    binding = AclBinding(
-        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, principal, "*", operation, AclPermissionType.ALLOW
-    )
+def allow(
+    server: Kafka,
+    principal: str,
+    name: str,
+    operation: AclOperation,
+    kind: ResourceType = ResourceType.TOPIC,
+    pattern: ResourcePatternType = ResourcePatternType.LITERAL,
+) -> None:
+    binding = AclBinding(kind, name, pattern, principal, "*", operation, AclPermissionType.ALLOW)
     admin = AdminClient(server.client_settings())
     [done] = admin.create_acls([binding]).values()
     done.result(10)
 
 
+# --- Kafka Connect
+
+
+def produce(server: Kafka | NamedKafka, topic: str) -> None:
+    producer = Producer(server.client_settings())
+    producer.produce(topic, b"{}")
+    assert producer.flush(30) == 0
+
+
+def commit(server: Kafka | NamedKafka, topic: str, group: str, offset: int) -> None:
+    admin = AdminClient(server.client_settings())
+    wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, offset)])
+    [done] = admin.alter_consumer_group_offsets([wanted]).values()
+    done.result(30)
+
+
+def test_doctor_looks_at_the_offsets_of_the_sink(kafka: Kafka | NamedKafka, tmp_path: Path) -> None:
+    topic = f"sink-{secrets.token_hex(4)}"
+    folder = tmp_path / "sink"
+    settings = log_of(kafka, topic, scan=folder.as_uri(), scan_group=f"connect-{topic}")
+    unwell(examine(tmp_path, **settings), "scan", "there is no folder")
+    folder.mkdir()
+    found = examine(tmp_path, **settings)
+    healthy(found, "scan")
+    assert "no file in it yet" in said(found)
+    wanted = wanted_config(Settings(data=tmp_path, **settings))
+    kafka.create_topic(topic, 1, **{name.replace(".", "_"): value for name, value in wanted.items()})
+    unwell(examine(tmp_path, **settings), "scan", f"offsets as connect-{topic} yet", "warning")
+    produce(kafka, topic)
+    commit(kafka, topic, f"connect-{topic}-other", 1)
+    found = examine(tmp_path, **settings)
+    unwell(found, "scan", f"no sink has committed offsets as connect-{topic}, and 1 records wait")
+    assert f"connect-{topic}-other" in said(found)
+    commit(kafka, topic, f"connect-{topic}", 1)
+    (folder / "part.json").write_text("{}\n")
+    found = examine(tmp_path, **settings)
+    healthy(found, "scan")
+    assert "0 records wait for it" in said(found)
+    assert "can be listed and read (part.json)" in said(found)
+
+
+def test_doctor_says_what_is_wrong_with_the_sinks_bucket(versitygw: Versitygw | NamedS3, tmp_path: Path) -> None:
+    def sink(bucket: str, **more: str) -> list[Finding]:
+        return examine(tmp_path, **{**lake_of(versitygw, bucket), "scan": lake_of(versitygw, bucket)["lake"], **more,
+            "lake": (tmp_path / "lake").as_uri(), "log": "memory://"})  # fmt: skip
+
+    bucket = versitygw.make_bucket()
+    healthy(sink(bucket), "scan")
+    unwell(sink("there-is-no-such-bucket"), "scan", "scan: bucket 'there-is-no-such-bucket'")
+    found = sink(bucket, s3_secret_access_key="hidden-in-every-finding")
+    unwell(found, "scan", "the right to list")
+    assert "hidden-in-every-finding" not in said(found)
+
+
+def test_doctor_does_not_wait_for_a_bucket_of_a_sink_that_hangs(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"s3://bucket?endpoint=http://127.0.0.1:{silent.getsockname()[1]}"
+        keys = {"s3_access_key_id": "key", "s3_secret_access_key": "secret", "s3_timeout_seconds": 0.5}
+        found = examine(tmp_path, scan=url, log="memory://", **keys)
+    unwell(found, "scan", "cannot be listed and read")
+    assert "scan: bucket 'bucket'" in said(found)
+
+
+# --- Flink and Spark
+
+
+def test_doctor_finds_a_healthy_flink_and_looks_at_its_topic(
+    flink_cluster: Flink | NamedFlink, kafka: Kafka | NamedKafka, tmp_path: Path
+) -> None:
+    topic = f"windows-{secrets.token_hex(4)}"
+    url = f"flink://{urlsplit(flink_cluster.gateway).netloc}"
+    settings = log_of(kafka, "doctor-flink", stream=url, windows_topic=topic)
+    found = examine(tmp_path, **settings)
+    healthy(found, "stream")
+    assert "the SQL gateway of Flink 2." in said(found)
+    assert f"topic {topic} is made at the first start" in said(found)
+    kafka.create_topic(topic, 1, cleanup_policy="delete", retention_ms=60_000)
+    found = examine(tmp_path, **settings)
+    unwell(found, "stream", "cleanup.policy is delete, set it to compact,delete")
+    assert "retention.ms is 60000" in said(found)
+    made = f"{topic}-made"
+    Topic(Settings(data=tmp_path, **settings | {"windows_topic": made}), SystemClock()).ensure()
+    found = examine(tmp_path, **settings | {"windows_topic": made})
+    healthy(found, "stream")
+    assert f"topic {made}: cleanup.policy compact,delete" in said(found)
+
+
+def test_doctor_finds_a_healthy_spark(spark_cluster: Spark | NamedSpark, tmp_path: Path) -> None:
+    submit = spark_cluster.submit
+    found = examine(tmp_path, engine=spark_cluster.master, spark_submit=submit)
+    healthy(found, "engine")
+    assert "takes connections" in said(found)
+    assert f"jobs are submitted by {submit}, Spark 4." in said(found)
+    named = {"spark.master": spark_cluster.master}
+    bare = examine(tmp_path, engine="spark", spark_submit=submit, spark_options=named)
+    healthy(bare, "engine")
+    assert f"to {spark_cluster.master}" in said(bare)
+
+
 # --- what needs no server
 
 
-def test_checks_run_beside_each_other_and_end_at_the_deadline(own_redis: Redis, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("echo 'version 3.5.1' >&2", "is of Spark 3.5.1 -> install Apache Spark 4"),
+        ("echo 'JAVA_HOME is not set'; exit 1", "does not tell its version (JAVA_HOME is not set)"),
+        ("sleep 600 & wait", "does not tell its version within"),
+    ],
+)
+def test_a_spark_that_does_not_start_is_named(
+    text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spark, "VERSION_S", 1.0)
+    program = tmp_path / "spark-submit"
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    unwell(examine(tmp_path, engine="spark+local", spark_submit=str(program)), "engine", words)
+    unwell(examine(tmp_path, engine="spark", spark_submit=str(program)), "engine", "write spark+local, spark://host")
+
+
+def test_checks_run_beside_each_other(own_redis: Redis, tmp_path: Path) -> None:
     port = free_port("127.0.0.1")
     named = {"engine": f"spark://127.0.0.1:{port}", "spark_submit": "no-such-spark"}
     found = examine(tmp_path, cache=own_redis.url, **named)
     assert worst(found, "cache") == "ok"
     unwell(found, "engine", "takes no connection")
     assert "no-such-spark is not on this machine" in said(found)
-    late = list(services.examine_services(Settings(data=tmp_path, cache=own_redis.url), deadline_s=0))
-    assert all("does not answer within the deadline" in f.finding or f.grade == "ok" for f in late)
+
+
+def test_a_check_that_hangs_is_left_at_the_deadline(tmp_path: Path) -> None:
+    """Left to itself it would end later, with another finding."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://isotherm@127.0.0.1:{silent.getsockname()[1]}/isotherm"
+        late = list(services.examine_services(Settings(data=tmp_path, db=url), deadline_s=1.0))
+    unwell(late, "db", "does not answer within the deadline")
 
 
 def test_a_stream_engine_that_is_not_there_is_named(tmp_path: Path) -> None:

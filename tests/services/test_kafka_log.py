@@ -309,6 +309,24 @@ def test_a_gap_that_retention_left_is_noted_and_landing_goes_on(world: KafkaWorl
     assert lander.status().lag == 0
 
 
+def test_what_is_not_landed_stays_whatever_other_groups_committed(make: Make) -> None:
+    """A stream that reads along, or a sink that keeps an archive, may be done with records before landing begins."""
+    world = make(log_timestamp="event", kafka_partitions=2)
+    world.append(names(40))
+    heads = world.log.heads([0, 1])
+    assert min(heads.values()) > 0
+    for partition, head in heads.items():
+        world.log.commit("stream", partition, head)
+    upkeep = Upkeep(world.settings, world.log, world.lake, world.manifest, world.clock, lambda _: None)
+    upkeep.expire_log(world.now)
+    assert world.log.status().tail == {0: 0, 1: 0}
+    assert world.log.expire(world.now, {1: 3}) == [f"{world.settings.log.partition('topic=')[2]}-1 up to 2"]
+    assert world.log.status().tail == {0: 0, 1: 3}
+    world.lander().drain()
+    upkeep.expire_log(world.now)
+    assert world.log.status().tail == heads
+
+
 def test_status_tells_of_all_partitions(world: KafkaWorld) -> None:
     world.append(names(40))
     first, second = world.lander(), world.lander(world.open())

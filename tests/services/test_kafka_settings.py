@@ -29,6 +29,8 @@ def make(kafka: Kafka, tmp_path: Path) -> Iterator[Make]:
 WRONG = [
     ({"max.message.bytes": 1_000_000}, "max.message.bytes is 1000000"),
     ({"retention.ms": 60_000}, "retention.ms is 60000"),
+    ({"retention.bytes": 1 << 30}, "retention.bytes is 1073741824"),
+    ({"min.insync.replicas": 1}, "min.insync.replicas is 1, set it to 2"),
     ({"cleanup.policy": "compact"}, "cleanup.policy is compact"),
     ({"message.timestamp.type": "LogAppendTime"}, "CreateTime"),
 ]
