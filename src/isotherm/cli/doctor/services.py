@@ -22,6 +22,7 @@ _CHECKS: Final[dict[str, dict[str, str]]] = {
     "cache": {"redis": "redis", "rediss": "redis"},
     "engine": {"spark": "spark", "spark+local": "spark", "spark+k8s": "spark"},
     "stream": {"flink": "flink"},
+    "scan": {"file": "scan", "s3": "scan"},
 }
 """Setting -> URL scheme -> module of this package. What is not named here needs no server."""
 
@@ -90,19 +91,21 @@ def _urls(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "engine", settings.engine
     if settings.stream != "builtin":
         yield "stream", settings.stream
+    if settings.scan:
+        yield "scan", settings.scan
 
 
 def find_adapter(setting: str, url: str) -> None:
     """Import what the URL's scheme needs. Raises ConfigError for an unknown one and for an extra that is missing."""
     from isotherm.adapters import adapter
     from isotherm.eventlog import port as log
-    from isotherm.land import lake
+    from isotherm.land import lake, scan_source
     from isotherm.rollup.engines import port as engines
     from isotherm.store import cache, db, olap
 
     known: dict[str, Any] = {
         "log": log.ADAPTERS, "lake": lake.ADAPTERS, "olap": olap.ADAPTERS, "db": db.ADAPTERS,
-        "cache": cache.ADAPTERS, "engine": engines.ADAPTERS,
+        "cache": cache.ADAPTERS, "engine": engines.ADAPTERS, "scan": scan_source.ADAPTERS,
     }  # fmt: skip
     if setting == "stream":
         if not url.startswith("flink://"):
