@@ -11,8 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 from landing import event
 from sqlalchemy.engine import Engine
 from windows import SIZES, Counts, again, living, many, sent, windows
@@ -23,6 +23,7 @@ from isotherm.errors import ConfigError
 from isotherm.eventlog.port import EventLog, Record, open_log
 from isotherm.rollup.engines.flink.gateway import FlinkError, Session
 from isotherm.rollup.engines.flink.stream import FlinkStream
+from isotherm.rollup.engines.flink.topic import Topic
 from isotherm.rollup.leases import Busy
 from isotherm.rollup.windows.builtin import Builtin
 from isotherm.rollup.windows.port import Stream, open_stream
@@ -319,6 +320,44 @@ def test_the_windows_topic_is_compacted(kafka: Any, flink_cluster: Any, deploy: 
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     config = admin.describe_configs([resource])[resource].result(10)
     assert "compact" in config["cleanup.policy"].value
+
+
+def test_a_windows_topic_that_keeps_too_little_is_refused_and_says_what_to_set(kafka: Any) -> None:
+    name = f"w-{uuid4().hex[:8]}"
+    settings = Settings(log=f"kafka://{kafka.bootstrap}", windows_topic=name, kafka_replication=1)
+    topic = Topic(settings, SystemClock())
+    topic.ensure()
+    topic.ensure()
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    other = f"{name}-other"
+    new = NewTopic(other, 1, 1, config={"cleanup.policy": "delete", "retention.ms": "60000"})
+    admin.create_topics([new])[other].result(30)
+    unfit = Topic(settings.model_copy(update={"windows_topic": other}), SystemClock())
+    with pytest.raises(
+        ConfigError, match=r"set it to compact,delete; retention\.ms is 60000, set it to 7500000 or more"
+    ):
+        unfit.ensure()
+
+
+def test_the_reader_of_the_topic_has_caught_up_at_what_stood_there_in_the_beginning(kafka: Any) -> None:
+    name = f"w-{uuid4().hex[:8]}"
+    settings = Settings(log=f"kafka://{kafka.bootstrap}", windows_topic=name, kafka_replication=1, kafka_partitions=1)
+    topic = Topic(settings, SystemClock())
+    topic.ensure()
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+    row = {"client_id": "shop", "screen_id": "s", "event_type": "click", "size_ms": 60_000, "start": 0, "newest": 1}
+    for events in range(3):
+        producer.produce(name, json.dumps(row | {"events": events}), "k")
+    producer.flush()
+    topic.begin()
+    try:
+        assert not topic.caught_up
+        found: list[int] = []
+        while not topic.caught_up:
+            found += [window.events for window in topic.read(1.0)]
+        assert found == [0, 1, 2]
+    finally:
+        topic.close()
 
 
 def test_what_flink_refuses_is_told_by_its_cause(kafka: Any, flink_cluster: Any) -> None:

@@ -129,6 +129,30 @@ def test_says_why_windows_may_be_missing(world: World) -> None:
         assert "no process" in client.get("/v1/live/windows", params=asked).json()["degraded"]
 
 
+def test_windows_that_are_missing_are_told_for_as_long_as_they_could_live(world: World) -> None:
+    cache = MemoryCache(world.clock)
+    with world.client(cache=cache) as client:
+
+        def said(size: str) -> str | None:
+            return client.get("/v1/live/windows", params=HOME | {"size": size}).json()["degraded"]
+
+        publisher = Publisher(cache, world.clock)
+        publisher.set_floor(NOW - 20 * MINUTE_MS)
+        publisher.beat("builtin", "counting", 0, behind_ms=MINUTE_MS)
+        assert (said("1m"), said("5m")) == (None, None)
+        assert f"begin before {stamp(NOW - 20 * MINUTE_MS).replace('Z', '.000Z')}" in (said("1h") or "")
+        publisher = Publisher(cache, world.clock)
+        publisher.beat("builtin", "counting", 0, behind_ms=MINUTE_MS + 1)
+        assert "60 seconds behind" in (said("1m") or "")
+        publisher = Publisher(cache, world.clock)
+        publisher.beat("builtin", "counting", 0, lost=1)
+        assert "more than can be kept" in (said("1m") or "")
+        world.clock.advance(4 * MINUTE_MS)
+        publisher.beat("builtin", "counting", 0, lost=1)
+        assert said("1m") is None
+        assert "more than can be kept" in (said("5m") or "")
+
+
 def test_a_cache_that_does_not_answer_is_told_and_no_error(world: World) -> None:
     world.settings = world.settings.model_copy(update={"cache": "redis://127.0.0.1:1/0"})
 

@@ -10,7 +10,7 @@ from isotherm.rollup.windows.rule import BACK_MS, exact_from
 _NEAR_MS: Final = 30 * MINUTE_MS
 """A start that lies this much too early is found with fewer questions."""
 _NEAR_RECORDS: Final = 2_000
-_DISORDER_MS: Final = MINUTE_MS
+DISORDER_MS: Final = MINUTE_MS
 """Records of several collectors are in order of receipt up to this."""
 
 
@@ -36,9 +36,9 @@ def _start(log: EventLog, partition: int, tail: int, since: int, now_ms: int) ->
     if not first:
         return tail, exact_from(now_ms) if tail else 0
     oldest = received_at(first[0].value, first[0].timestamp)
-    if oldest >= since - _DISORDER_MS:
-        return tail, exact_from(oldest + _DISORDER_MS) if first[0].offset else 0
-    return _search(log, partition, first[0].offset, oldest, since - _DISORDER_MS), exact_from(since)
+    if oldest >= since - DISORDER_MS:
+        return tail, exact_from(oldest + DISORDER_MS) if first[0].offset else 0
+    return _search(log, partition, first[0].offset, oldest, since - DISORDER_MS), exact_from(since)
 
 
 def _search(log: EventLog, partition: int, low: int, low_ms: int, since: int) -> int:

@@ -2,11 +2,13 @@
 
 It writes no checkpoint: after a start it reads the log again from BACK_MS ago and counts the same. It commits nothing
 either: a log keeps what a consumer has not committed, and live data is not worth keeping anything for. Where the log
-does not reach back so far, counting begins with the first minute that is whole.
+does not reach back so far, or records were deleted before they were read, counting begins with the first minute that
+is whole.
 """
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -15,16 +17,17 @@ from sqlalchemy.engine import Engine as Database
 from isotherm.clock import HOUR_MS, Clock
 from isotherm.config import Settings
 from isotherm.errors import Backpressure
-from isotherm.eventlog.port import EventLog
+from isotherm.eventlog.port import EventLog, Stored
+from isotherm.events import received_at
 from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS
-from isotherm.rollup.windows.begin import find_begin
+from isotherm.rollup.windows.begin import DISORDER_MS, find_begin
 from isotherm.rollup.windows.decode import Groups, Ints, group
 from isotherm.rollup.windows.known import Known, KnownIds, KnownPositions, NothingKnown
 from isotherm.rollup.windows.leader import Still, as_leader
 from isotherm.rollup.windows.minutes import Minutes, merge
 from isotherm.rollup.windows.port import State, StreamStatus, is_shared
 from isotherm.rollup.windows.publish import Publisher
-from isotherm.rollup.windows.rule import IDS_MS
+from isotherm.rollup.windows.rule import IDS_MS, exact_from
 from isotherm.store.cache import Cache
 
 CONSUMER: Final = "stream"
@@ -56,6 +59,8 @@ class Builtin:
         self._touched: dict[int, Ints] = {}
         self._state: State = "starting"
         self._lag: int | None = None
+        self._reached: dict[int, int] = {}
+        self._behind_ms = 0
         self._counted = 0
         self._due: dict[str, float] = {}
         self._last_error: tuple[str, int] | None = None
@@ -87,6 +92,7 @@ class Builtin:
         self._known = self._new_known()
         self._touched = {}
         self._state, self._lag = "rebuilding", None
+        self._reached, self._behind_ms = {}, 0
         begin = find_begin(self._event_log, self._clock.now_ms())
         self._positions, self._minutes.floor = dict(begin.positions), begin.floor
         self._target = dict(self._event_log.heads(list(begin.positions)))
@@ -94,15 +100,18 @@ class Builtin:
     def step(self) -> int:
         """Read some records and count them; show what changed when it is time to. Returns the records read."""
         records = self._event_log.read_some(CONSUMER, self._positions, max_records=_READ_RECORDS, max_bytes=_READ_BYTES)
+        self._raise_floor(records)
         groups = group(records, self._known, self._minutes.floor)
         if records:
             merge(self._touched, self._minutes.add(groups))
-            for record in records:
+            for record in {record.partition: record for record in records}.values():
                 self._positions[record.partition] = record.offset + 1
+                self._reached[record.partition] = received_at(record.value, record.timestamp)
             self._count(groups)
         if self._state == "rebuilding" and self._arrived(bool(records)):
             self._state = "counting"
             self._touched = {}
+            self._publisher.set_floor(self._minutes.floor)
             self._publisher.publish(self._minutes.windows(None, self._clock.now_ms()))
         elif self._state == "counting" and self._is_due("publish", _PUBLISH_S):
             self.show()
@@ -112,6 +121,7 @@ class Builtin:
     def show(self) -> None:
         """Put the windows that changed into the cache."""
         touched, self._touched = self._touched, {}
+        self._publisher.set_floor(self._minutes.floor)
         self._publisher.publish(self._minutes.windows(touched, self._clock.now_ms()))
 
     def status(self) -> StreamStatus:
@@ -141,7 +151,7 @@ class Builtin:
             except Backpressure as error:
                 # The log gave nothing this time; what was counted is still right.
                 self._note(error)
-                self._publisher.beat("builtin", self._state, self._lag, str(error))
+                self._beat(str(error))
                 stop.wait(_RETRY_S)
                 continue
             if self._state == "rebuilding":
@@ -177,6 +187,7 @@ class Builtin:
             heads = self._event_log.heads(list(self._positions))
             self._lag = sum(max(head - self._positions[p], 0) for p, head in heads.items())
             LAG_RECORDS.labels(CONSUMER).set(self._lag)
+            self._reckon(heads, self._clock.now_ms())
         if self._is_due("upkeep", _UPKEEP_S):
             now = self._clock.now_ms()
             self._minutes.forget(now)
@@ -185,7 +196,29 @@ class Builtin:
             if self._known.forgot:
                 self._known.forgot = False
                 _log.warning("more batches came in a day than ids can be remembered; late duplicates may count twice")
-        self._publisher.beat("builtin", self._state, self._lag)
+        self._beat()
+
+    def _beat(self, problem: str | None = None) -> None:
+        self._publisher.set_floor(self._minutes.floor)
+        self._publisher.beat(
+            "builtin", self._state, self._lag, problem, behind_ms=self._behind_ms, lost=self._minutes.lost
+        )
+
+    def _raise_floor(self, records: Sequence[Stored]) -> None:
+        """Where records are missing between those read and these, count from the first minute after them that is
+        whole."""
+        expected = dict(self._positions)
+        for record in records:
+            if record.offset > expected[record.partition]:
+                at = received_at(record.value, record.timestamp)
+                self._minutes.floor = max(self._minutes.floor, exact_from(at + DISORDER_MS))
+                _log.warning("records went before they were counted", partition=record.partition, until=record.offset)
+            expected[record.partition] = record.offset + 1
+
+    def _reckon(self, heads: dict[int, int], now: int) -> None:
+        """How old the newest is that was read, of the partition that is furthest behind."""
+        self._reached |= {p: now for p, head in heads.items() if self._positions[p] >= head}
+        self._behind_ms = max(now - min((self._reached.get(p, now) for p in heads), default=now), 0)
 
     def _follow_partitions(self) -> None:
         for partition in self._event_log.partitions():

@@ -56,7 +56,7 @@ def windows(
         "screen_id": screen_id,
         "size": size,
         "now": iso(now),
-        "degraded": degraded(deps.cache, deps.settings),
+        "degraded": degraded(deps.cache, deps.settings, size, now),
         "windows": list(map(_members, found)),
     }
     return Response(msgspec.json.encode(members), media_type="application/json", headers=_NO_STORE)

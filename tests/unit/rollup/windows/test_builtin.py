@@ -10,10 +10,12 @@ import windows
 from landing import NOW, event
 from windows import again, living, many, sent
 
-from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS, iso
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import Record
+from isotherm.rollup.windows import builtin
 from isotherm.rollup.windows.publish import last_beat
+from isotherm.rollup.windows.read import degraded
 from isotherm.store.cache_memory import MemoryCache
 
 
@@ -118,6 +120,50 @@ def test_only_whole_windows_show_when_the_log_does_not_reach_back(deploy: Callab
     whole = {k: n for k, n in living(records, NOW).items() if k[4] >= NOW - 3 * HOUR_MS + 107 * MINUTE_MS}
     assert deployment.shown(records) == whole
     assert {key[3] for key in whole} == {"1m", "5m", "1h"}
+
+
+def test_records_that_went_before_they_were_counted_take_their_windows_with_them(deploy: Callable[..., Any]) -> None:
+    deployment = deploy()
+    records = [
+        sent("shop", f"b{i}", [event(NOW - 60 * MINUTE_MS + i * MINUTE_MS)], received_at=NOW + (i - 60) * MINUTE_MS)
+        for i in range(61)
+    ]
+    stream = deployment.stream()
+    deployment.log.append(records[:20])
+    deployment.follow(stream)
+    assert len(deployment.shown(records)) > 0
+    deployment.log.append(records[20:])
+    del deployment.log._records[:30]
+    deployment.log._tail = 30
+    deployment.follow(stream)
+    # The next record was received 30 minutes ago; one from then may be five minutes early, and a minute out of order.
+    whole = {k: n for k, n in living(records, NOW).items() if k[4] >= NOW - 24 * MINUTE_MS}
+    assert deployment.shown(records) == whole
+    assert len(whole) > 5
+    deployment.clock.advance(3_000)
+    stream.step()
+    said = degraded(deployment.cache, deployment.settings, "1h", deployment.clock.now_ms())
+    assert f"begin before {iso(NOW - 24 * MINUTE_MS)}" in said
+    assert degraded(deployment.cache, deployment.settings, "5m", deployment.clock.now_ms()) is None
+
+
+def test_who_is_minutes_behind_says_so_until_all_is_read(
+    deploy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builtin, "_READ_RECORDS", 10)
+    monkeypatch.setattr(builtin, "_LOOK_S", 0.0)
+    deployment = deploy()
+    stream = deployment.stream()
+    deployment.follow(stream)
+    deployment.log.append([sent("shop", f"b{i}", [event(NOW)], received_at=NOW + i) for i in range(20)])
+    deployment.clock.advance(3 * MINUTE_MS)
+    stream.step()
+    now = deployment.clock.now_ms()
+    assert "179 seconds behind" in degraded(deployment.cache, deployment.settings, "1h", now)
+    deployment.follow(stream)
+    deployment.clock.advance(3_000)
+    stream.step()
+    assert degraded(deployment.cache, deployment.settings, "1h", now) is None
 
 
 def test_an_old_log_is_read_from_a_day_ago_only(deploy: Callable[..., Any]) -> None:

@@ -1,7 +1,7 @@
 """The job on Flink: found by its name, submitted when there is none, started from its savepoint when it changed.
 
-Nothing about it is remembered here. A job that Flink still knows goes on from its savepoint or last checkpoint; one
-that is lost with its cluster starts from the log, which reaches back far enough to count every living window whole.
+What must be known of it stands in its name. A job that Flink still knows goes on from its savepoint or last
+checkpoint, and from its floor; one that is lost with its cluster starts from the log.
 """
 
 import http.client
@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from isotherm.clock import HOUR_MS, Clock
 from isotherm.rollup.engines.flink.gateway import FlinkError, Session
-from isotherm.rollup.engines.flink.sql import Job
+from isotherm.rollup.engines.flink.sql import Job, floor_of
 from isotherm.rollup.windows.begin import Begin
 from isotherm.rollup.windows.rule import exact_from
 
@@ -24,6 +24,8 @@ OLD_MS: Final = 20 * HOUR_MS
 """An older checkpoint may have lost ids and counts to their time to live: the log is the better start."""
 _ENDED: Final = frozenset({"FINISHED", "FAILED", "CANCELED"})
 _ENDING: Final = frozenset({"FAILING", "CANCELLING"})
+_LOOKS: Final = 2
+"""A job recovers by itself: only when it is looked at more often than this and never runs is that an error."""
 _POLL_S: Final = 0.5
 _ASK_S: Final = 5.0
 
@@ -38,6 +40,16 @@ class Known(Struct, frozen=True):
     status: str
     started: str
 
+    def is_of(self, job: Job) -> bool:
+        return self.name == job.name or self.name.startswith(f"{job.name}.")
+
+
+class Past(Struct, frozen=True):
+    """Where a job can go on: a savepoint or checkpoint, and the floor of the job that made it."""
+
+    path: str
+    floor: int
+
 
 class FlinkJob:
     """One deployment's job. `begin` says where a job without a past starts."""
@@ -47,6 +59,9 @@ class FlinkJob:
         self._job = job
         self._begin = begin
         self._clock = clock
+        self._looks = 0
+        self.floor = 0
+        """Start (ms) of the first window that the job counts, as far as it was looked at."""
 
     def ensure(self, *, restart: bool = False) -> str:
         """Have exactly this job running; returns a line that says what was done. Raises FlinkError.
@@ -56,39 +71,63 @@ class FlinkJob:
         with Session(self._url, self._job.secrets) as session:
             known = self._known(session)
             live = [one for one in known if one.status not in _ENDED]
-            if any(one.status in _ENDING for one in live):
-                return "the job is ending; it is started when that is done"
-            same = [one for one in live if one.name == self._job.name]
+            ending = [one for one in live if one.status in _ENDING]
+            if ending:
+                return self._wait_for(session, ending[0], ending[0].status)
+            same = [one for one in live if one.is_of(self._job)]
             if same and not restart:
                 _stop_all(session, [one for one in live if one is not same[0]])
-                return f"job {same[0].id} runs"
+                return self._look_at(session, same[0])
             saved = _stop_all(session, live)
             past = saved or self._checkpoint(session, known)
             return self._start(session, past)
+
+    def _look_at(self, session: Session, one: Known) -> str:
+        self.floor = floor_of(one.name)
+        if one.status != "RUNNING":
+            return self._wait_for(session, one, one.status)
+        # A job whose tasks find no machine runs by its own word.
+        counts = (_rest(session, f"/jobs/{one.id}") or {}).get("status-counts", {})
+        waiting = [state for state, tasks in counts.items() if tasks and state not in ("RUNNING", "FINISHED")]
+        if waiting:
+            return self._wait_for(session, one, f"RUNNING, but tasks of it are {waiting[0]}")
+        self._looks = 0
+        return f"job {one.id} runs"
+
+    def _wait_for(self, session: Session, one: Known, status: str) -> str:
+        """Give it some time. Raises FlinkError when it has had that."""
+        self._looks += 1
+        if self._looks <= _LOOKS:
+            return f"job {one.id} is {status}"
+        why = _why(session, one.id)
+        raise FlinkError(f"job {one.id} is {status} and counts nothing: {why}; see Flink's dashboard")
 
     def _known(self, session: Session) -> list[Known]:
         found = [Known(*map(str, row[:4])) for row in session.run("SHOW JOBS")]
         ours = [one for one in found if one.name.startswith(f"{self._job.family}-")]
         return sorted(ours, key=lambda one: one.started, reverse=True)
 
-    def _start(self, session: Session, past: str | None) -> str:
+    def _start(self, session: Session, past: Past | None) -> str:
         if past is not None:
             try:
                 started = self._submit(session, past)
             except FlinkError as error:
-                _log.warning("the job cannot start from its past; it starts from the log", path=past, why=str(error))
+                _log.warning(
+                    "the job cannot start from its past; it starts from the log", path=past.path, why=str(error)
+                )
             else:
-                return f"job {started} goes on from {past}"
+                return f"job {started} goes on from {past.path}"
         return f"job {self._submit(session, None)} starts from the log"
 
-    def _submit(self, session: Session, past: str | None) -> str:
+    def _submit(self, session: Session, past: Past | None) -> str:
         if past is None:
             begin = self._begin()
-            since, floor = begin.since, max(begin.floor, exact_from(begin.since))
+            since, floor, path = begin.since, max(begin.floor, exact_from(begin.since)), ""
         else:
-            since = floor = 0
-        (started,) = self._run(session, self._job.statements(since=since, exact_from=floor, recover_from=past or ""))
+            since, floor, path = 0, past.floor, past.path
+        (started,) = self._run(session, self._job.statements(since=since, exact_from=floor, recover_from=path))
         self._await(session, started)
+        self.floor, self._looks = floor, 0
         return started
 
     def _run(self, session: Session, statements: list[str]) -> list[str]:
@@ -110,7 +149,7 @@ class FlinkJob:
             time.sleep(_POLL_S)
         raise FlinkError(f"job {started} does not start within {START_S:g} s; does the cluster have free slots?")
 
-    def _checkpoint(self, session: Session, known: list[Known]) -> str | None:
+    def _checkpoint(self, session: Session, known: list[Known]) -> Past | None:
         """The last savepoint or checkpoint of the newest job that has one, if Flink still tells."""
         oldest = self._clock.now_ms() - OLD_MS
         for one in known:
@@ -118,19 +157,22 @@ class FlinkJob:
             made = [latest[kind] for kind in ("savepoint", "completed") if latest.get(kind)]
             if made:
                 newest = max(made, key=lambda checkpoint: checkpoint["trigger_timestamp"])
-                return newest["external_path"] if newest["trigger_timestamp"] >= oldest else None
+                if newest["trigger_timestamp"] < oldest:
+                    return None
+                return Past(newest["external_path"], floor_of(one.name))
         return None
 
 
-def _stop_all(session: Session, jobs: list[Known]) -> str | None:
+def _stop_all(session: Session, jobs: list[Known]) -> Past | None:
     """Stop jobs, each with a savepoint; returns that of the first, which is the newest.
 
     One that cannot make a savepoint is cancelled: its last checkpoint stays.
     """
-    saved: list[str] = []
+    saved: list[Past] = []
     for one in jobs:
         try:
-            saved += [str(row[0]) for row in session.run(f"STOP JOB '{one.id}' WITH SAVEPOINT")]
+            rows = session.run(f"STOP JOB '{one.id}' WITH SAVEPOINT")
+            saved += [Past(str(row[0]), floor_of(one.name)) for row in rows]
         except FlinkError as error:
             _log.warning("a job could not be stopped with a savepoint; it is cancelled", job=one.id, why=str(error))
             session.run(f"STOP JOB '{one.id}'")
@@ -148,7 +190,9 @@ def _why(session: Session, job: str) -> str:
     entries = told.get("exceptionHistory", {}).get("entries") or [{}]
     text = str(entries[0].get("stacktrace", ""))
     causes = [line for line in text.splitlines() if line.startswith("Caused by: ")]
-    return session.hidden((causes or text.splitlines() or ["Flink's dashboard says why"])[-1])
+    return session.hidden(
+        (causes or text.splitlines() or ["it tells of no exception; are there task managers with free slots?"])[-1]
+    )
 
 
 def _rest(session: Session, path: str) -> dict[str, Any] | None:

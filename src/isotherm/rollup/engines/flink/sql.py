@@ -46,7 +46,10 @@ _SAME: Final = ("security.protocol", "ssl.key.password", "client.dns.lookup")
 
 
 class Job(Struct, frozen=True):
-    """What is submitted. `name` tells this job, with this SQL, from every other; `family` all of this deployment."""
+    """What is submitted. `name` tells this job, with this SQL, from every other; `family` all of this deployment.
+
+    On Flink the name is followed by the job's floor, since a savepoint keeps it nowhere.
+    """
 
     family: str
     name: str
@@ -58,7 +61,7 @@ class Job(Struct, frozen=True):
         """The statements in order, the last one starts the job. Windows from `exact_from` (ms) on are counted, from
         records of `since` (ms) on; or, from a savepoint or checkpoint, where that left off."""
         values = self.values | {
-            "job": self.name,
+            "job": with_floor(self.name, exact_from),
             "since": str(since),
             "exact_from": str(exact_from),
             "recover_from": _quoted(recover_from),
@@ -67,6 +70,17 @@ class Job(Struct, frozen=True):
         lines = [line for line in text.splitlines() if not line.startswith("--")]
         found = [part.strip() for part in "\n".join(lines).split(";\n")]
         return [part.removesuffix(";") for part in found if part and (recover_from or "state-recovery" not in part)]
+
+
+def with_floor(name: str, floor: int) -> str:
+    """The name of a job that counts windows from `floor` (ms) on."""
+    return f"{name}.{floor}"
+
+
+def floor_of(name: str) -> int:
+    """From where on a job of this name counts; 0 where the name does not say."""
+    floor = name.rpartition(".")[2]
+    return int(floor) if floor.isdecimal() else 0
 
 
 def job_of(settings: Settings) -> Job:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ from isotherm.eventlog.port import EventLog
 from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS
 from isotherm.rollup.engines.flink.gateway import FlinkError, Session
 from isotherm.rollup.engines.flink.job import FlinkJob
+from isotherm.rollup.engines.flink.progress import UNKNOWN, Progress, progress
 from isotherm.rollup.engines.flink.sql import job_of
 from isotherm.rollup.engines.flink.topic import Topic
 from isotherm.rollup.leases import Busy, lease
@@ -29,6 +31,7 @@ JOB_LEASE_MS: Final = 60_000
 _READ_S: Final = 0.25
 _LOOK_S: Final = 15.0
 _END_S: Final = 10.0
+_LEAD_S: Final = 0.5
 _BACKOFF_S: Final = (0.5, 30.0)
 
 _log = structlog.get_logger("isotherm.stream")
@@ -45,11 +48,13 @@ def open_flink(settings: Settings, log: EventLog, cache: Cache, database: Databa
         Publisher(cache, clock),
         database,
         clock,
+        lambda: progress(log, clock.now_ms()),
     )
 
 
 class FlinkStream:
-    """A Stream; see `isotherm.rollup.windows.port`."""
+    """A Stream; see `isotherm.rollup.windows.port`. Only the process that leads looks after the job: two versions of
+    the program would replace each other's without end."""
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class FlinkStream:
         publisher: Publisher,
         database: Database,
         clock: Clock,
+        job_progress: Callable[[], Progress] = lambda: UNKNOWN,
     ) -> None:
         self._settings = settings
         self._job = job
@@ -68,6 +74,9 @@ class FlinkStream:
         self._clock = clock
         self._state: State = "starting"
         self._lag: int | None = None
+        self._job_progress = job_progress
+        self._progress = UNKNOWN
+        self._leading = threading.Event()
         self._said = ""
         self._problem: str | None = None
         self._problem_at: int | None = None
@@ -116,7 +125,7 @@ class FlinkStream:
             windows=self._publisher.windows,
             counted=0,
             lost=self._publisher.lost,
-            exact_from=0,
+            exact_from=self._job.floor,
             last_error=self._problem,
             last_error_at=self._problem_at,
         )
@@ -126,31 +135,47 @@ class FlinkStream:
         self._topic.close()
 
     def _work(self, still: Still) -> None:
-        """Read the topic from where living windows may stand until this process does not lead any more."""
+        """Look after the job and read what it writes, until this process does not lead any more."""
         self._state = "rebuilding"
+        self._leading.set()
+        try:
+            self._read(still)
+        finally:
+            self._leading.clear()
+
+    def _read(self, still: Still) -> None:
+        """Read the topic from where living windows may stand. Until all is read that stood there, nothing is shown:
+        a screen's value is written whole, over one that may have more."""
         self._topic.ensure()
         self._topic.begin()
         look_due = 0.0
         while still():
             windows = self._topic.read(_READ_S)
             now = self._clock.now_ms()
-            self._publisher.publish(one for one in windows if one.newest + one.size.ttl_ms > now)
+            self._publisher.set_floor(self._job.floor)
+            self._publisher.take(one for one in windows if one.newest + one.size.ttl_ms > now)
             COMPONENT_EVENTS.labels("stream", "received").inc(len(windows))
             if self._state == "rebuilding" and self._topic.caught_up:
                 self._state = "counting"
+            if self._state == "counting":
+                self._publisher.publish()
             if time.monotonic() >= look_due:
                 look_due = time.monotonic() + _LOOK_S / 3
-                self._lag = self._topic.lag()
+                self._lag = self._topic.lag() + (self._progress.lag or 0)
                 LAG_RECORDS.labels(CONSUMER).set(self._lag)
-            self._publisher.beat("flink", self._state, self._lag, self._problem)
+            behind_ms = self._progress.behind_ms
+            self._publisher.beat("flink", self._state, self._lag, self._problem, behind_ms=behind_ms)
 
     def _stand_by(self) -> None:
         self._state, self._lag = "standby", None
 
     def _watch(self) -> None:
-        """Keep the job running, beside the reading: what Flink is asked may take a minute."""
+        """Keep the job running while this process leads, beside the reading: what Flink is asked may take a minute."""
         while not self._done.is_set():
+            if not self._leading.wait(_LEAD_S):
+                continue
             try:
+                self._progress = self._job_progress()
                 self._say(self.ensure())
             except Busy:
                 self._problem = None

@@ -1,24 +1,27 @@
-"""The topic that the job writes: made compacted, and read by whoever fills the cache.
+"""The topic that the job writes: made compacted, or checked, and read by whoever fills the cache.
 
 A row is the absolute state of one window, so reading one twice, or an older one after a newer one of a job that
 recovers, changes nothing: counts only grow. Rows older than the longest life of a window need not be read at all.
 """
 
+from collections.abc import Mapping
 from time import monotonic, sleep
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
+    ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
     NewTopic,  # pyright: ignore[reportPrivateImportUsage]
+    ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 from msgspec import Struct
 
 from isotherm.clock import DAY_MS, MINUTE_MS, Clock
 from isotherm.config import Settings
-from isotherm.errors import Backpressure, ConfigError
+from isotherm.errors import Backpressure, ConfigError, IsothermError
 from isotherm.rollup.windows.minutes import Window
 from isotherm.rollup.windows.rule import BY_MS, LONGEST_TTL_MS
 
@@ -29,6 +32,7 @@ _SOON: Final = frozenset(
     {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART}
 )
 """What brokers say of a topic that was just made, or whose leader moves."""
+_DENIED: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 _AT_ONCE: Final = 5_000
 _DISORDER_MS: Final = 5 * MINUTE_MS
 """Flink's machines write by their own clocks."""
@@ -63,14 +67,36 @@ class Topic:
         self._clock = clock
         self._servers = urlsplit(settings.url("log")).netloc
         self._consumer: Consumer | None = None
-        self._behind: set[int] = set()
+        self._behind: dict[int, int] = {}
 
     def ensure(self) -> None:
-        """Make the topic if there is none. Raises Backpressure when the brokers do not answer."""
-        name, settings = self._settings.windows_topic, self._settings
-        new = NewTopic(name, settings.kafka_partitions, settings.kafka_replication, config=CONFIG)
+        """Make the topic if there is none, else check it. Raises ConfigError for one that cannot be used, and
+        Backpressure when the brokers do not answer."""
         # Kept by name: a client that is collected ends what it was asked.
         admin = AdminClient(self._options())
+        try:
+            if self._exists(admin):
+                self._check(admin)
+            else:
+                self._create(admin)
+        except KafkaException as error:
+            raise self._refused(error.args[0]) from None
+        except TimeoutError:
+            raise self._away("no answer") from None
+
+    def _exists(self, admin: AdminClient) -> bool:
+        name = self._settings.windows_topic
+        try:
+            admin.describe_topics(TopicCollection([name]), request_timeout=_ASK_S)[name].result(_ASK_S)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return False
+            raise
+        return True
+
+    def _create(self, admin: AdminClient) -> None:
+        name, settings = self._settings.windows_topic, self._settings
+        new = NewTopic(name, settings.kafka_partitions, settings.kafka_replication, config=CONFIG)
         try:
             asked = admin.create_topics([new], operation_timeout=_ASK_S, request_timeout=_ASK_S)
             asked[name].result(_ASK_S)
@@ -81,10 +107,26 @@ class Topic:
                     f"kafka_replication: the brokers cannot keep {settings.kafka_replication} copies of topic {name}; "
                     "set it to the number of brokers at most"
                 ) from None
+            if code in _DENIED:
+                raise ConfigError(
+                    f"windows_topic: the topic {name} is not there and may not be made: grant CREATE on it, or make it "
+                    f"with {', '.join(f'{key}={value}' for key, value in CONFIG.items())}"
+                ) from None
             if code != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise self._away(error.args[0].str()) from None
-        except TimeoutError:
-            raise self._away("no answer") from None
+                raise
+
+    def _check(self, admin: AdminClient) -> None:
+        name = self._settings.windows_topic
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        found = admin.describe_configs([resource], request_timeout=_ASK_S)[resource].result(_ASK_S)
+        if wrong := differences({entry.name: entry.value for entry in found.values()}):
+            raise ConfigError(f"windows_topic: the topic {name} cannot be used as it is: {'; '.join(wrong)}")
+
+    def _refused(self, error: KafkaError) -> IsothermError:
+        if error.code() in _DENIED:
+            name = self._settings.windows_topic
+            return ConfigError(f"windows_topic: grant DESCRIBE and DESCRIBE_CONFIGS on topic {name} ({error.str()})")
+        return self._away(error.str())
 
     def begin(self) -> None:
         """Read all partitions from where the oldest living window may stand."""
@@ -101,7 +143,8 @@ class Topic:
         name, since = self._settings.windows_topic, self._clock.now_ms() - LONGEST_TTL_MS - _DISORDER_MS
         starts = self._starts(consumer, name, since)
         # Where nothing is so new there is nothing to read before what comes next.
-        self._behind = {start.partition for start in starts if start.offset not in (OFFSET_END, -1)}
+        behind = [start for start in starts if start.offset not in (OFFSET_END, -1)]
+        self._behind = {start.partition: self._end(consumer, start) for start in behind}
         consumer.assign(starts)
 
     def _starts(self, consumer: Consumer, name: str, since: int) -> list[TopicPartition]:
@@ -117,6 +160,12 @@ class Topic:
                     raise self._away(error.args[0].str()) from None
                 sleep(_AGAIN_S)
 
+    def _end(self, consumer: Consumer, at: TopicPartition) -> int:
+        try:
+            return consumer.get_watermark_offsets(at, _ASK_S)[1]
+        except KafkaException as error:
+            raise self._away(error.args[0].str()) from None
+
     def read(self, seconds: float) -> list[Window]:
         """Windows as they changed, waiting so long for the first. Raises Backpressure when the brokers are away."""
         assert self._consumer is not None
@@ -126,11 +175,19 @@ class Topic:
             error = message.error()
             if error is None:
                 found += _windows(message.value())
+                self._passed(message)
             elif error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
-                self._behind.discard(message.partition())
+                self._passed(message)
             elif monotonic() >= end:
                 raise self._away(error.str())
         return found
+
+    def _passed(self, message: Message) -> None:
+        """A row, or the word that there are no more."""
+        partition = message.partition()
+        at_end = message.error() is not None or (message.offset() or 0) + 1 >= self._behind.get(partition or 0, 0)
+        if at_end and partition is not None:
+            self._behind.pop(partition, None)
 
     @property
     def caught_up(self) -> bool:
@@ -158,6 +215,18 @@ class Topic:
 
     def _away(self, why: str) -> Backpressure:
         return Backpressure(f"Kafka at {self._servers} could not give topic {self._settings.windows_topic}: {why}")
+
+
+def differences(config: Mapping[str, Any]) -> list[str]:
+    """What of the topic's settings makes it unfit; one sentence each that says what to set."""
+    policies = {policy.strip() for policy in str(config["cleanup.policy"]).split(",")}
+    retention, least = int(config["retention.ms"]), LONGEST_TTL_MS + _DISORDER_MS
+    found: list[str] = []
+    if "compact" not in policies:
+        found.append(f"cleanup.policy is {config['cleanup.policy']}, set it to {CONFIG['cleanup.policy']}")
+    if "delete" in policies and 0 <= retention < least:
+        found.append(f"retention.ms is {retention}, set it to {least} or more: a window lives as long")
+    return found
 
 
 def _windows(value: bytes | None) -> list[Window]:
