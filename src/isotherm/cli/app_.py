@@ -77,6 +77,7 @@ def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
         olap=parts.olap,
         clock=parts.clock,
         cache=parts.cache,
+        answers=parts.answers,
         backfill=backfill_job(parts),
         verify=verify_job(parts),
         **told,

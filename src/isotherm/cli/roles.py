@@ -20,7 +20,7 @@ from isotherm.land.manifest import Manifest
 from isotherm.land.scan import Scanner
 from isotherm.land.scan_source import open_source
 from isotherm.rollup.scheduler import Scheduler
-from isotherm.rollup.windows.port import Stream, open_stream
+from isotherm.rollup.windows.port import Stream, is_shared, open_stream
 from isotherm.store.cache import Cache, open_cache
 from isotherm.store.db import open_db
 from isotherm.store.olap import Olap, open_olap
@@ -69,6 +69,15 @@ class Parts:
         cache = open_cache(self.settings, self.clock)
         self._stack.callback(cache.close)
         return cache
+
+    @cached_property
+    def answers(self) -> Cache:
+        """Where answers are kept: with all else in a shared cache, and in memory with a limit of their own."""
+        if is_shared(self.settings):
+            return self.cache
+        answers = open_cache(self.settings, self.clock)
+        self._stack.callback(answers.close)
+        return answers
 
     @cached_property
     def manifest(self) -> Manifest:

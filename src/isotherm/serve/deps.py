@@ -65,11 +65,12 @@ def _no_facts() -> dict[str, Any]:
 class Deps:
     """Stores, clock, and what only the process around the API knows.
 
-    `cache` keeps maps that were asked for; without one each is read again. `status` adds members to GET /v1/status:
-    facts about the lander, the scheduler and the log; a member `idle` that is False says that something is still on
-    its way to the lake. `unlanded` tells what the lander of this process has read and not landed; without it, how
-    fresh maps are is told as far as the stores know. `backfill` and `verify` run the admin jobs; without one, its
-    route answers 501. The hooks are called with no argument, before the first and after the last request.
+    `cache` holds the live windows; `answers` keeps maps that were asked for, without it each is read again. Both are
+    one cache where it is shared, and apart in memory, where answers would drive windows out. `status` adds members to
+    GET /v1/status: facts about the lander, the scheduler and the log; a member `idle` that is False says that something
+    is still on its way to the lake. `unlanded` tells what the lander of this process has read and not landed; without
+    it, how fresh maps are is told as far as the stores know. `backfill` and `verify` run the admin jobs; without one,
+    its route answers 501. The hooks are called with no argument, before the first and after the last request.
     """
 
     settings: Settings
@@ -77,6 +78,7 @@ class Deps:
     olap: Olap
     clock: Clock
     cache: Cache | None = None
+    answers: Cache | None = None
     status: Callable[[], dict[str, Any]] = _no_facts
     unlanded: FindUnlanded = _not_known
     backfill: Backfill | None = None

@@ -120,7 +120,7 @@ def thumbnail_png(
             known.require_screen(deps.olap, client_id, screen_id)
         return thumbnail(counts, size, palette, theme)
 
-    return Response(kept(deps.cache, f"thumbnail {tag}", draw), headers=headers, media_type=PNG)
+    return Response(kept(deps.answers, f"thumbnail {tag}", draw), headers=headers, media_type=PNG)
 
 
 def _edges(

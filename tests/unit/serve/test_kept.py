@@ -2,13 +2,15 @@
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from serving import NOW, WEEK, World
 
+from isotherm.cli.roles import Parts
 from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
-from isotherm.config import load_settings
+from isotherm.config import Settings, load_settings
 from isotherm.metrics import REGISTRY
 from isotherm.serve.kept import MAX_BYTES, TTL_MS, kept
 from isotherm.store.cache import Cache, open_cache
@@ -49,7 +51,7 @@ def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
 
 
 def opened(world: World, cache: Cache | None = None) -> Any:
-    return world.client(view.more(world.settings), cache=cache)
+    return world.client(view.more(world.settings), answers=cache)
 
 
 def count(outcome: str) -> float:
@@ -103,6 +105,20 @@ def test_another_store_with_the_same_versions_is_another_question(world: World, 
         world.olap.command("TRUNCATE TABLE maps")
         assert first[0] == 200
         assert ask(keeping, *QUESTIONS[0], "json")[0] == 404
+
+
+def test_answers_in_memory_leave_live_windows_their_room(world: World, tmp_path: Path) -> None:
+    with Parts(Settings(data=tmp_path, cache="memory://?max_bytes=100000")) as parts:
+        parts.cache.put({"live.window": b"1"}, HOUR_MS)
+        with world.client(view.more(world.settings), cache=parts.cache, answers=parts.answers) as client:
+            for n in range(50):
+                kept(parts.answers, f"large {n}", lambda: bytes(10_000))
+            assert ask(client, *QUESTIONS[0], "json")[0] == 200
+        assert parts.cache.get(["live.window"]) == [b"1"]
+        assert isinstance(parts.cache, MemoryCache)
+        assert parts.cache.size < 1_000
+    with Parts(Settings(data=tmp_path, cache="redis://127.0.0.1:1/0")) as parts:
+        assert parts.answers is parts.cache
 
 
 def test_an_unknown_screen_is_not_kept(world: World, cache: Cache) -> None:

@@ -123,7 +123,7 @@ def _one_bucket(request: AnyRequest, deps: Deps, found: _Map) -> Response[bytes]
     def build(form: Form) -> bytes:
         return _encode(_counts(deps, found), _GRID, form, columns=found.columns)
 
-    return answer(request, build, identity=found.identity(), headers=found.headers(), cache=deps.cache)
+    return answer(request, build, identity=found.identity(), headers=found.headers(), cache=deps.answers)
 
 
 @get("/heatmap/hourly", sync_to_thread=True, tags=["maps"], summary="Map of one hour")
@@ -194,4 +194,4 @@ def any_range(
         counts = _counts(deps, found)
         return _encode(counts, found.members(counts), form, columns=found.columns)
 
-    return answer(request, build, identity=found.identity(), headers=found.headers(), cache=deps.cache)
+    return answer(request, build, identity=found.identity(), headers=found.headers(), cache=deps.answers)
