@@ -70,12 +70,9 @@ def test_a_name_is_absent_once(cache: Cache) -> None:
 
 
 def test_nothing_asked_is_nothing_answered(cache: Cache) -> None:
-    assert (cache.add([], HOUR_MS), cache.known([]), cache.get([]), cache.fields("t")) == ([], [], [], {})
+    assert (cache.add([], HOUR_MS), cache.known([]), cache.get([])) == ([], [], [])
     assert cache.put({}, HOUR_MS) is True
-    cache.put_fields("t", {}, HOUR_MS)
-    cache.drop_fields("t", [])
     cache.delete([])
-    assert cache.fields("t") == {}
 
 
 def test_values_come_back_byte_for_byte(cache: Cache) -> None:
@@ -101,11 +98,10 @@ def test_everything_ends_with_its_time(place: Place, cache: Cache) -> None:
     cache.add(["added"], 150)
     cache.put({"put": b"1"}, 150)
     cache.increase("count", 5, 150)
-    cache.put_fields("table", {"x": b"1"}, 150)
     cache.put({"stays": b"1"}, HOUR_MS)
     place.wait(200)
     assert cache.known(["added", "put", "stays"]) == [False, False, True]
-    assert (cache.get(["put"]), cache.fields("table"), cache.increase("count", 1, HOUR_MS)) == ([None], {}, 1)
+    assert (cache.get(["put"]), cache.increase("count", 1, HOUR_MS)) == ([None], 1)
     assert cache.add(["added"], HOUR_MS) == [True]
 
 
@@ -119,34 +115,12 @@ def test_a_counter_is_one_window_of_time(place: Place, cache: Cache) -> None:
     assert cache.increase("slow", -1, 1) == 10
 
 
-def test_the_time_of_a_table_starts_again_with_every_write(place: Place, cache: Cache) -> None:
-    cache.put_fields("table", {"x": b"1", "y": b"2"}, 100)
-    cache.put_fields("table", {"y": b"3", "z": b"4"}, HOUR_MS)
-    place.wait(150)
-    assert cache.fields("table").items() >= {"y": b"3", "z": b"4"}.items()
-    cache.put_fields("table", {"z": b"5"}, 100)
-    place.wait(150)
-    assert cache.fields("table") == {}
-
-
-def test_fields_are_set_and_dropped_one_by_one(cache: Cache) -> None:
-    cache.put_fields("table", {"x": b"1", "y": b"2", "ß|\0": b""}, HOUR_MS)
-    cache.drop_fields("table", ["y", "never"])
-    assert cache.fields("table") == {"x": b"1", "ß|\0": b""}
-    cache.drop_fields("table", ["x", "ß|\0"])
-    cache.drop_fields("nothing", ["x"])
-    assert cache.fields("table") == {}
-    cache.put_fields("table", {"n": b"9"}, HOUR_MS)
-    assert cache.fields("table") == {"n": b"9"}
-
-
-def test_values_counters_and_tables_of_one_name_never_meet(cache: Cache) -> None:
+def test_values_and_counters_of_one_name_never_meet(cache: Cache) -> None:
     cache.put({"name": b"1"}, HOUR_MS)
     assert cache.increase("name", 7, HOUR_MS) == 7
-    cache.put_fields("name", {"f": b"2"}, HOUR_MS)
-    assert (cache.get(["name"]), cache.fields("name"), cache.increase("name", 1, HOUR_MS)) == ([b"1"], {"f": b"2"}, 8)
+    assert (cache.get(["name"]), cache.increase("name", 1, HOUR_MS)) == ([b"1"], 8)
     cache.delete(["name", "other"])
-    assert (cache.get(["name"]), cache.fields("name"), cache.increase("name", 1, HOUR_MS)) == ([None], {}, 1)
+    assert (cache.get(["name"]), cache.increase("name", 1, HOUR_MS)) == ([None], 1)
 
 
 def test_of_threads_that_add_one_name_one_was_first(place: Place) -> None:
@@ -181,7 +155,7 @@ def test_a_cache_that_works_has_no_problem(cache: Cache) -> None:
 Step = tuple[str, str, bytes]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["add", "put", "increase", "put_fields", "drop_fields", "delete"]),
+        st.sampled_from(["add", "put", "increase", "delete"]),
         st.sampled_from(["a", "b", "c"]),
         st.binary(max_size=4),
     ),
@@ -195,7 +169,6 @@ def test_any_steps_leave_what_plain_dictionaries_hold(cache: Cache, steps: list[
     cache.delete(["a", "b", "c"])
     values: dict[str, bytes] = {}
     counters: dict[str, int] = {}
-    tables: dict[str, dict[str, bytes]] = {"a": {}, "b": {}, "c": {}}
     for what, name, data in steps:
         if what == "add":
             assert cache.add([name], HOUR_MS) == [name not in values]
@@ -206,20 +179,12 @@ def test_any_steps_leave_what_plain_dictionaries_hold(cache: Cache, steps: list[
         elif what == "increase":
             counters[name] = counters.get(name, 0) + len(data)
             assert cache.increase(name, len(data), HOUR_MS) == counters[name]
-        elif what == "put_fields":
-            cache.put_fields(name, {data.hex(): data}, HOUR_MS)
-            tables[name][data.hex()] = data
-        elif what == "drop_fields":
-            cache.drop_fields(name, [data.hex()])
-            tables[name].pop(data.hex(), None)
         else:
             cache.delete([name])
             values.pop(name, None)
             counters.pop(name, None)
-            tables[name] = {}
     assert cache.get(["a", "b", "c"]) == [values.get(name) for name in "abc"]
     assert cache.known(["a", "b", "c"]) == [name in values for name in "abc"]
-    assert {name: cache.fields(name) for name in "abc"} == tables
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from isotherm.config import Settings
 
 
 class Cache(Protocol):
-    """Names lead to values, counters and tables of fields, three spaces that never meet; times to live are in ms.
+    """Names lead to values and counters, two spaces that never meet; times to live are in ms.
 
     Any thread may call. Names are any text; they are the deployment's own, other deployments do not see them.
     """
@@ -41,20 +41,8 @@ class Cache(Protocol):
         """
         ...
 
-    def put_fields(self, name: str, fields: Mapping[str, bytes], ttl_ms: int) -> None:
-        """Set fields of a table, over what was there; the time to live of the whole table starts again."""
-        ...
-
-    def fields(self, name: str) -> dict[str, bytes]:
-        """All fields of a table."""
-        ...
-
-    def drop_fields(self, name: str, fields: Sequence[str]) -> None:
-        """Remove fields of a table."""
-        ...
-
     def delete(self, names: Sequence[str]) -> None:
-        """Remove whatever has these names: values, counters and tables."""
+        """Remove whatever has these names: values and counters."""
         ...
 
     def problem(self) -> str | None:

@@ -14,9 +14,9 @@ MAX_BYTES: Final = 64 << 20
 _ENTRY_BYTES: Final = 200
 """What an entry costs besides its name and value, about."""
 
-Kind = Literal["value", "counter", "table"]
-Content = bytes | int | dict[str, bytes]
-_KINDS: Final[tuple[Kind, ...]] = ("value", "counter", "table")
+Kind = Literal["value", "counter"]
+Content = bytes | int
+_KINDS: Final[tuple[Kind, ...]] = ("value", "counter")
 
 
 @dataclass(slots=True)
@@ -77,31 +77,6 @@ class MemoryCache:
             self._set("counter", name, before + by, entry.ends_at if entry else self._ends_at(ttl_ms))
             return before + by
 
-    def put_fields(self, name: str, fields: Mapping[str, bytes], ttl_ms: int) -> None:
-        if fields:
-            with self._lock:
-                # In place: a table may be large, and is written often.
-                table = self._table(name)
-                before = self._entries[("table", name)].size if table else len(name) + _ENTRY_BYTES
-                size = before + sum(_field_size(f, v) for f, v in fields.items())
-                size -= sum(_field_size(f, table[f]) for f in fields if f in table)
-                table.update((field, bytes(value)) for field, value in fields.items())
-                self._store(("table", name), _Entry(table, self._ends_at(ttl_ms), size))
-
-    def fields(self, name: str) -> dict[str, bytes]:
-        with self._lock:
-            return dict(self._table(name))
-
-    def drop_fields(self, name: str, fields: Sequence[str]) -> None:
-        with self._lock:
-            table, entry = self._table(name), self._find("table", name)
-            gone = {field: table.pop(field) for field in set(fields) if field in table}
-            if entry is not None and gone:
-                size = entry.size - sum(_field_size(field, value) for field, value in gone.items())
-                self._store(("table", name), _Entry(table, entry.ends_at, size))
-                if not table:
-                    self._drop(("table", name))
-
     def delete(self, names: Sequence[str]) -> None:
         with self._lock:
             for name in names:
@@ -135,10 +110,6 @@ class MemoryCache:
         self._entries.move_to_end(key)
         return entry
 
-    def _table(self, name: str) -> dict[str, bytes]:
-        entry = self._find("table", name)
-        return entry.content if entry is not None and isinstance(entry.content, dict) else {}
-
     def _set(self, kind: Kind, name: str, content: bytes | int, ends_at: int) -> None:
         size = len(name) + _ENTRY_BYTES + (len(content) if isinstance(content, bytes) else 0)
         self._store((kind, name), _Entry(content, ends_at, size))
@@ -156,7 +127,3 @@ class MemoryCache:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._bytes -= entry.size
-
-
-def _field_size(field: str, value: bytes) -> int:
-    return len(field) + len(value) + _ENTRY_BYTES

@@ -24,7 +24,7 @@ CONNECTIONS: Final = 32
 PAUSES_S: Final = (0.5, 5.0)
 """After a failure nobody asks for this long; it doubles up to the second value."""
 _CHUNK: Final = 1000
-_GROWING: Final = frozenset({"SET", "INCRBY", "HSET"})
+_GROWING: Final = frozenset({"SET", "INCRBY"})
 """Commands that a full server refuses: one that works says that it is not full any more."""
 _OPTIONS: Final = frozenset(
     {
@@ -125,23 +125,9 @@ class RedisCache:
         answers = self._pipe([("INCRBY", key, by), ("PEXPIRE", key, ttl_ms, "NX")], together=True)
         return answers[0] if answers and isinstance(answers[0], int) else None
 
-    def put_fields(self, name: str, fields: Mapping[str, bytes], ttl_ms: int) -> None:
-        if fields:
-            key = self._table(name)
-            pairs = [part for field, value in fields.items() for part in (field, value)]
-            self._pipe([("HSET", key, *pairs), ("PEXPIRE", key, ttl_ms)], together=True)
-
-    def fields(self, name: str) -> dict[str, bytes]:
-        found: dict[bytes, bytes] = self._breaker.run(lambda: self._client.hgetall(self._table(name)), {})
-        return {field.decode(): value for field, value in found.items()}
-
-    def drop_fields(self, name: str, fields: Sequence[str]) -> None:
-        if fields:
-            self._pipe([("HDEL", self._table(name), *fields)])
-
     def delete(self, names: Sequence[str]) -> None:
         for chunk in _chunks(names):
-            self._pipe([("UNLINK", *(f"{self._prefix}{kind}:{name}" for kind in "vnh")) for name in chunk])
+            self._pipe([("UNLINK", *(f"{self._prefix}{kind}:{name}" for kind in "vn")) for name in chunk])
 
     def problem(self) -> str | None:
         # A write, since a server that is full or a replica answers reads.
@@ -158,9 +144,6 @@ class RedisCache:
 
     def _value(self, name: str) -> str:
         return f"{self._prefix}v:{name}"
-
-    def _table(self, name: str) -> str:
-        return f"{self._prefix}h:{name}"
 
     def _pipe(self, commands: Sequence[tuple[Any, ...]], *, together: bool = False) -> list[Any]:
         """The answers in order, an error standing for a command that was refused; empty when it did not work."""

@@ -19,9 +19,7 @@ def test_an_entry_that_is_too_large_is_not_kept_and_drives_nothing_out() -> None
     cache = MemoryCache(ManualClock(0), max_bytes=10_000)
     cache.put({"small": b"1"}, HOUR_MS)
     cache.put({"large": bytes(5_000)}, HOUR_MS)
-    cache.put_fields("table", {f"f{n}": b"" for n in range(50)}, HOUR_MS)
     assert cache.known(["small", "large"]) == [True, False]
-    assert cache.fields("table") == {}
 
 
 def test_the_count_of_bytes_comes_back_to_zero() -> None:
@@ -30,13 +28,9 @@ def test_the_count_of_bytes_comes_back_to_zero() -> None:
     cache.add(["a"], HOUR_MS)
     cache.put({"a": b"xyz", "b": bytes(50)}, HOUR_MS)
     cache.increase("c", 1, HOUR_MS)
-    cache.put_fields("t", {"x": b"1", "y": b"22"}, HOUR_MS)
-    cache.put_fields("t", {"x": b"333", "z": b""}, HOUR_MS)
-    cache.drop_fields("t", ["y", "x"])
     assert cache.size > 0
-    cache.delete(["a", "b", "c", "t"])
+    cache.delete(["a", "b", "c"])
     assert cache.size == 0
-    cache.put_fields("t", {"x": b"1"}, 10)
     cache.put({"v": b"1"}, 10)
     clock.advance(10)
-    assert (cache.fields("t"), cache.get(["v"]), cache.size) == ({}, [None], 0)
+    assert (cache.get(["v"]), cache.size) == ([None], 0)
