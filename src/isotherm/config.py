@@ -6,6 +6,7 @@ Every field's description is the reference: `isotherm config` and docs/reference
 import ipaddress
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import unquote_plus
@@ -298,20 +299,29 @@ def as_text(value: Any) -> str:
 def without_password(url: str) -> str:
     """The URL as it may be printed or logged.
 
-    Drivers take passwords with any characters in them, so all from the first colon to the last @ is hidden.
+    Drivers take passwords with any characters in them, so all from the first colon to the last @ is hidden, and what
+    of the query overlaps with that.
     """
-    return _VALUE.sub(_hidden, _PASSWORD.sub(r"\1:***@", url))
+    shown, at = "", 0
+    for start, end in sorted(_secrets(url)):
+        if start >= at:
+            shown += url[at:start] + "***"
+        at = max(at, end)
+    return shown + url[at:]
 
 
-_PASSWORD: Final = re.compile(r"^([a-z][a-z0-9+.-]*://[^:]*):.*@", re.IGNORECASE | re.DOTALL)
-_VALUE: Final = re.compile(r"(?<=[?&])([^=&?]*)=[^&]*")
+_PASSWORD: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^:]*:(.*)@", re.IGNORECASE | re.DOTALL)
+_VALUE: Final = re.compile(r"[?&]([^=&?]*)=(?=([^&]*))")
 _SECRET_VALUES: Final = frozenset({"password", "sslpassword", "passfile"})
 
 
-def _hidden(value: re.Match[str]) -> str:
-    """A value of the query, unless its name says that it is for nobody to see."""
-    name = value[1]
-    return f"{name}=***" if unquote_plus(name).strip().lower() in _SECRET_VALUES else value[0]
+def _secrets(url: str) -> Iterator[tuple[int, int]]:
+    """Where something stands that is for nobody to see."""
+    if before_host := _PASSWORD.match(url):
+        yield before_host.span(1)
+    for value in _VALUE.finditer(url):
+        if unquote_plus(value[1]).strip().lower() in _SECRET_VALUES:
+            yield value.span(2)
 
 
 def _pairs(name: str, text: str) -> dict[str, str]:

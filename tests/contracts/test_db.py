@@ -19,6 +19,7 @@ from alembic.script import ScriptDirectory
 from isotherm.clock import HOUR_MS, ManualClock, SystemClock
 from isotherm.config import load_settings
 from isotherm.errors import ConfigError
+from isotherm.land import known
 from isotherm.land.lake import Lake, open_lake
 from isotherm.land.manifest import LakeFile, Landing, Manifest, OffsetRange
 from isotherm.rollup.leases import Busy, lease
@@ -29,6 +30,7 @@ from isotherm.store.tables import (
     backgrounds,
     dirty,
     files,
+    known_ids,
     leases,
     ledger,
     metadata,
@@ -309,6 +311,20 @@ def clock() -> ManualClock:
 @pytest.fixture
 def manifest(engine: sa.Engine, clock: ManualClock) -> Manifest:
     return Manifest(engine, clock)
+
+
+def test_old_ids_are_forgotten_a_few_at_a_time(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "FORGOTTEN_AT_ONCE", 4)
+    rows = [{"id": n.to_bytes(16, "big"), "received_at": NOW - n, "positions": None} for n in range(10)]
+    with writing(engine) as connection:
+        connection.execute(known_ids.insert(), rows)
+    gone: list[int] = []
+    for _ in range(4):
+        with writing(engine) as connection:
+            gone.append(known.forget(connection, NOW + known.KEPT_MS))
+            left = connection.execute(sa.select(known_ids.c.received_at)).scalars().all()
+        assert min(left) == NOW - max(9 - sum(gone), 0)
+    assert (gone, left) == ([4, 4, 1, 0], [NOW])
 
 
 def test_the_life_of_a_file(manifest: Manifest, clock: ManualClock, tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ CLEAR = "s3cret"
         ("postgresql://host/db?a=b&SSLpassword=p#q", "postgresql://host/db?a=b&SSLpassword=***"),
         ("postgresql://host/db?passfile=/home/me/pass", "postgresql://host/db?passfile=***"),
         ("postgresql://host/db?pass%77ord=p?q", "postgresql://host/db?pass%77ord=***"),
+        ("postgresql://u:p@host/db?password=q@r", "postgresql://u:***"),
+        ("postgresql://u@host:5432/db?password=q@r&a=b", "postgresql://u@host:***&a=b"),
+        ("postgresql://u:a?x=b@host/db?password=q@r", "postgresql://u:***"),
     ],
 )
 def test_passwords_are_hidden(url: str, shown: str) -> None:
