@@ -185,6 +185,12 @@ def test_a_topic_that_is_there_is_not_made_so_no_right_for_that_is_needed(monkey
     assert brokers.created == []
 
 
+def test_a_topic_that_came_in_between_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = topics.KafkaError.TOPIC_ALREADY_EXISTS
+    with pytest.raises(ConfigError, match=r"retention\.ms is 1, set it to 7500000"):
+        asked(monkeypatch, Brokers(UNKNOWN, there, {"cleanup.policy": "delete,compact", "retention.ms": "1"}))
+
+
 @pytest.mark.parametrize(
     ("describe", "create", "said"),
     [

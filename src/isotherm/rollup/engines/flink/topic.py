@@ -114,6 +114,8 @@ class Topic:
                 ) from None
             if code != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+            # Of another process, or one that the broker which was asked has not heard of yet.
+            self._check(admin)
 
     def _check(self, admin: AdminClient) -> None:
         name = self._settings.windows_topic
