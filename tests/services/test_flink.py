@@ -22,6 +22,7 @@ from isotherm.config import Settings
 from isotherm.errors import ConfigError
 from isotherm.eventlog.port import EventLog, Record, open_log
 from isotherm.rollup.engines.flink.gateway import FlinkError, Session
+from isotherm.rollup.engines.flink.progress import progress
 from isotherm.rollup.engines.flink.stream import FlinkStream
 from isotherm.rollup.engines.flink.topic import Topic
 from isotherm.rollup.leases import Busy
@@ -300,7 +301,13 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(
             assert time.monotonic() < deadline
             time.sleep(0.5)
         own_flink.kill_task_manager()
-        time.sleep(1)
+        watcher = deployment.flink()
+        said = ""
+        while "counts nothing" not in said:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+            said = looked_at(watcher)
+        assert said.startswith(f"job {job} is ")
         own_flink.start_task_manager()
         while ask(f"{deployment.rest}/jobs/{job}/checkpoints")["counts"]["restored"] < 1:
             assert time.monotonic() < deadline
@@ -311,6 +318,18 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(
     assert len(records) > 500
     deployment.await_written(windows(records))
     assert deployment.running() == [job]
+    # What the job commits with its checkpoints says how far it is.
+    while progress(deployment.log, deployment.clock.now_ms()) != (0, 0):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert watcher.ensure() == f"job {job} runs"
+
+
+def looked_at(stream: FlinkStream) -> str:
+    try:
+        return stream.ensure()
+    except FlinkError as error:
+        return str(error)
 
 
 def test_the_windows_topic_is_compacted(kafka: Any, flink_cluster: Any, deploy: Callable[..., Deployment]) -> None:
