@@ -1,37 +1,78 @@
 """`isotherm status`: everything at one glance."""
 
+from contextlib import closing
 from typing import Any, Final
 
 from isotherm.cli.client import AppClient, require_data, running_app
 from isotherm.cli.options import AsJson, Serving
 from isotherm.cli.output import console, duration, moment, print_json, size
 from isotherm.cli.processes import Running, read_running
-from isotherm.clock import SystemClock
+from isotherm.clock import DAY_MS, MINUTE_MS, SECOND_MS, SystemClock
 from isotherm.config import Settings
 from isotherm.eventlog.port import open_log
-from isotherm.store.db import open_db, reading
+from isotherm.store.db import open_db
 
-_FILES: Final = 5
-"""Files that wait are named up to so many."""
+_NAMED: Final = 5
+"""Files that wait and gaps are named up to so many."""
+_LATE_MS: Final = 10 * MINUTE_MS
+"""A record that waits for longer than this says that something is wrong, or has too little room."""
 
 
 def command(settings: Serving | None = None, *, json: AsJson = False) -> int:
     """Everything at one glance.
 
     What is running, how far landing and tiles are behind, what is on disk. Exit code 1 when nothing runs on the
-    data folder.
+    data folder; where log and database are servers, so that roles run by themselves, when landing is not well.
     """
     chosen = (settings or Serving()).settings()
-    require_data(chosen)
+    shared = is_shared(chosen)
+    if not shared:
+        require_data(chosen)
     running = read_running(chosen.data)
     app = running_app(chosen)
     facts = app.get_json("/v1/status") if app is not None else _from_stores(chosen)
+    problems = problems_of(facts.get("lander") or {}, SystemClock().now_ms())
     facts = {"running": running is not None, "data": str(chosen.data.absolute())} | _processes(running) | facts
+    facts["problems"] = problems
     if json:
         print_json(facts)
     else:
-        _say(facts, app)
-    return 0 if running is not None else 1
+        _say(facts, app, shared=shared)
+    if running is not None:
+        return 0
+    return 1 if problems or not shared else 0
+
+
+def is_shared(settings: Settings) -> bool:
+    """Whether log and database are servers: then roles run wherever they like, and `isotherm up` nowhere."""
+    return not settings.url("log").startswith(("lmdb:", "memory:")) and not settings.url("db").startswith("sqlite:")
+
+
+def problems_of(lander: dict[str, Any], now_ms: int) -> list[str]:
+    """What of landing is not well, each in a sentence; `lander` as GET /v1/status has it. Gaps count for a day."""
+    waits, kept, sink = lander.get("oldest_unlanded_ms") or 0, lander.get("retention_ms"), lander.get("sink")
+    found: list[str] = []
+    if kept and waits > kept / 2:
+        found.append(
+            f"a record waits for {_time(waits)}, and the topic deletes records after {_time(kept)}, landed or not: "
+            "land it soon"
+        )
+    elif waits > _LATE_MS:
+        whose = f"the worker of {sink['group']} logs" if sink else "the landers log"
+        found.append(f"a record waits for {_time(waits)}: see that landing runs, what {whose}, and whether it keeps up")
+    recent = [gap for gap in lander.get("gaps", ()) if gap["noticed_at"] > now_ms - DAY_MS]
+    if recent:
+        lost = sum(gap["last"] - gap["first"] + 1 for gap in recent)
+        found.append(
+            f"records that the log lost before they were landed: {lost:,}; land faster, or let it keep them longer"
+        )
+    if sink and sink["problem"]:
+        found.append(sink["problem"])
+    return found
+
+
+def _time(ms: int) -> str:
+    return duration(ms / SECOND_MS)
 
 
 def _processes(running: Running | None) -> dict[str, Any]:
@@ -46,35 +87,23 @@ def _processes(running: Running | None) -> dict[str, Any]:
 
 
 def _from_stores(settings: Settings) -> dict[str, Any]:
-    """What can be told when nothing runs: log, lake and dirty buckets, from the stores themselves."""
-    import sqlalchemy as sa
-
-    from isotherm.land.manifest import Manifest
-    from isotherm.store.tables import buckets, dirty
+    """What can be told without an app, from the stores themselves."""
+    from isotherm.cli.standing import facts_of
 
     clock = SystemClock()
     engine = open_db(settings.url("db"))
-    log = open_log(settings, clock)
     try:
-        status = log.status()
-        with reading(engine) as connection:
-            counts = {
-                name: dict(
-                    connection.execute(sa.select(one.c.level, sa.func.count()).group_by(one.c.level)).tuples().all()
-                )
-                for name, one in (("dirty", dirty), ("tiles", buckets))
-            }
-        totals = Manifest(engine, clock).totals()
+        with closing(open_log(settings, clock)) as log:
+            return facts_of(settings, log, engine, clock)
     finally:
-        log.close()
         engine.dispose()
-    lag = {name: status.lag(name) for name in status.consumers}
-    return {"log": {"bytes": status.bytes, "head": status.head, "lag": lag}, "lake": totals["formats"], **counts}
 
 
-def _say(facts: dict[str, Any], app: AppClient | None) -> None:
+def _say(facts: dict[str, Any], app: AppClient | None, *, shared: bool) -> None:
     out = console()
-    if app is None:
+    if app is None and shared:
+        out.print("[bold]by log and database[/]; what each role is doing, its own health_port tells")
+    elif app is None:
         out.print(f"[bold]nothing runs[/] on {facts['data']}; start it with: isotherm up --data {facts['data']}")
     else:
         since = duration((SystemClock().now_ms() - facts["started_at"]) / 1000)
@@ -85,6 +114,8 @@ def _say(facts: dict[str, Any], app: AppClient | None) -> None:
     out.print()
     _say_log(facts.get("log", {}), facts.get("lander") or {})
     _say_scan(facts.get("lander") or {})
+    for problem in facts["problems"]:
+        out.print(f"[red]landing[/]  {problem}")
     for name, lake in facts.get("lake", {}).items():
         row = f"{lake['bytes'] / max(lake['rows'], 1):.1f} bytes a row"
         out.print(f"lake     {name}: {lake['rows']:,} rows in {lake['files']:,} files, {size(lake['bytes'])} ({row})")
@@ -101,20 +132,18 @@ def _say_scan(scanner: dict[str, Any]) -> None:
     if "source" not in scanner:
         return
     out = console()
-    out.print(
-        f"scan     {scanner['files']:,} files with {scanner['lines']:,} records landed, {scanner['due']:,} are due"
-    )
+    due = f", {scanner['due']:,} are due" if "due" in scanner else ""
+    out.print(f"scan     {scanner['files']:,} files with {scanner['lines']:,} records landed{due}")
     out.print(f"         from {scanner['source']}", markup=False)
-    for waiting in scanner["waiting"][:_FILES]:
+    waits = scanner.get("waiting", ())
+    for waiting in waits[:_NAMED]:
         out.print(
             f"         waits since {moment(waiting['since'])}: {waiting['path']}: {waiting['reason']}", markup=False
         )
-    if len(scanner["waiting"]) > _FILES:
-        out.print(f"         and {len(scanner['waiting']) - _FILES:,} more files that wait")
-    if scanner["misplaced"]:
+    if len(waits) > _NAMED:
+        out.print(f"         and {len(waits) - _NAMED:,} more files that wait")
+    if scanner.get("misplaced"):
         out.print(f"         {scanner['misplaced']:,} records lay in another client's folder; they count for their own")
-    if scanner["sink"] and scanner["sink"]["problem"]:
-        out.print(f"[red]sink[/]     {scanner['sink']['problem']}")
 
 
 def _say_stream(stream: dict[str, Any] | None) -> None:
@@ -135,14 +164,13 @@ def _say_log(log: dict[str, Any], lander: dict[str, Any]) -> None:
     lag = lander.get("lag", sum(log.get("lag", {}).values()))
     room = f"{size(log['bytes'])}, " if log.get("bytes") else ""
     out.print(f"log      {room}{lag:,} records wait to be landed")
-    waits, kept = lander.get("oldest_unlanded_ms"), lander.get("retention_ms")
-    if waits:
-        out.print(f"         the oldest waits for {duration(waits / 1000)}")
-    if waits and kept and waits > kept / 2:
-        out.print(
-            f"[red]log[/]      the topic deletes records after {duration(kept / 1000)}, landed or not: land them soon"
-        )
+    if lander.get("oldest_unlanded_ms"):
+        out.print(f"         the oldest waits for {_time(lander['oldest_unlanded_ms'])}")
     if lander.get("last_error"):
         out.print(f"[red]lander[/]   {lander['last_error']} ({moment(lander.get('last_error_at'))})")
-    for gap in lander.get("gaps", ()):
-        out.print(f"[red]lander[/]   records {gap['first']:,} to {gap['last']:,} were gone from the log")
+    gaps = lander.get("gaps", ())
+    for gap in gaps[:_NAMED]:
+        which = f"records {gap['first']:,} to {gap['last']:,} of partition {gap['partition']}"
+        out.print(f"         {which} were gone before they were landed ({moment(gap['noticed_at'])})")
+    if len(gaps) > _NAMED:
+        out.print(f"         and so were {len(gaps) - _NAMED:,} more ranges")
