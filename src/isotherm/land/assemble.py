@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from msgspec import Struct
 
@@ -20,6 +19,7 @@ from isotherm.land.lake_local import LocalLake
 from isotherm.land.landing import OffsetRange
 from isotherm.land.manifest import Manifest
 from isotherm.land.parts import Part, describe, int64, split
+from isotherm.land.rows import Rows
 from isotherm.land.store import Planned
 from isotherm.land.waiting import totals
 from isotherm.metrics import COMPONENT_EVENTS, LANDED_FILES, LANDED_ROWS
@@ -41,19 +41,17 @@ def new_rows(
 
     With `by_id`, rows of batches that were landed before are dropped; imported ones are compared with the lake.
     """
-    tables = [d.table for d in decoded if d.table.num_rows]
-    if not tables:
+    rows, claims = Rows.of(one.rows for one in decoded), None
+    if not len(rows.record):
         return Fresh([])
-    table, claims = pa.concat_tables(tables), None
-    imported = np.concatenate([d.imported for d in decoded if d.table.num_rows])
     if by_id:
         judged = _known(decoded, manifest)
         claims = judged.claims
         ledger.fold_duplicates(counts, judged.dropped)
         if judged.keep is not None:
-            table, imported = table.filter(pa.array(judged.keep)), imported[judged.keep]
+            rows = rows.only(judged.keep)
     kept: list[Part] = []
-    found, compared = imports.new_rows(list(split(table, imported)), lake, manifest)
+    found, compared = imports.new_rows(list(split(rows)), lake, manifest)
     for part, mask in found:
         ledger.fold_rows(counts, part, mask)
         if mask.any():

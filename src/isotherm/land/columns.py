@@ -28,7 +28,8 @@ from isotherm.events import (
     times_ms,
 )
 from isotherm.land.calm import no_cycles
-from isotherm.land.schema import LAKE_SCHEMA, MOMENT
+from isotherm.land.rows import EVENT_SCHEMA, FACT_SCHEMA, NONE, Rows
+from isotherm.land.schema import MOMENT
 from isotherm.land.shapes import Shape, shape_of
 
 LATEST_MS: Final = 253_402_300_799_999
@@ -65,14 +66,13 @@ class BatchRef(NamedTuple):
 
 
 class Decoded(Struct):
-    """What some records hold: rows (with the flag of the import door per row), tallies and dead letters.
+    """What some records hold: rows, tallies and dead letters.
 
-    `batches` describes the rows record by record, in the table's order. `shapes` has, by log offset, what the records
+    `batches` describes the rows record by record, in their order. `shapes` has, by log offset, what the records
     with rows say about their screens.
     """
 
-    table: pa.Table
-    imported: npt.NDArray[np.bool_]
+    rows: Rows
     tallies: list[Tally]
     dead: list[Stored]
     shapes: dict[int, Shape]
@@ -117,9 +117,19 @@ def _decode(records: Sequence[Stored]) -> Decoded:
     kept = [item for item in work if id(item) not in lost]
     tallies += [Tally(w.record.offset, w.envelope.client_id, w.envelope.received_at, w.envelope.counts) for w in kept]
     tallies += map(_dead_tally, dead)
-    table = pa.concat_tables(tables) if tables else LAKE_SCHEMA.empty_table()
+    rows = _rows(tables, kept)
     shapes = {w.record.offset: shape for w in kept if (shape := shape_of(w.envelope, w.batch)) is not None}
-    return Decoded(table, _imported(kept), tallies, dead, shapes, list(map(_batch_ref, kept)))
+    return Decoded(rows, tallies, dead, shapes, list(map(_batch_ref, kept)))
+
+
+def _rows(tables: "Sequence[_Tables]", work: Sequence[_Work]) -> Rows:
+    """The rows of all these records, whose tables are those of some records each."""
+    if not work:
+        return NONE
+    record = np.repeat(np.arange(len(work)), _lengths(work))
+    imported = np.array([FLAG_IMPORT in w.envelope.flags for w in work], np.bool_)[record]
+    events, facts = (pa.concat_tables(parts) for parts in zip(*tables, strict=True))
+    return Rows(events, facts, record, imported)
 
 
 def _batch_ref(work: _Work) -> BatchRef:
@@ -166,17 +176,16 @@ def _dead_tally(record: Stored) -> Tally:
     return Tally(record.offset, facts.client_id, facts.received_at, facts.counts, dead=True)
 
 
-def _imported(work: Sequence[_Work]) -> npt.NDArray[np.bool_]:
-    flags = np.array([FLAG_IMPORT in w.envelope.flags for w in work], np.bool_)
-    return np.repeat(flags, _lengths(work))
+_Tables = tuple[pa.Table, pa.Table]
+"""Of EVENT_SCHEMA and of FACT_SCHEMA."""
 
 
-def _build(work: list[_Work]) -> tuple[list[pa.Table], list[_Work]]:
+def _build(work: list[_Work]) -> tuple[list[_Tables], list[_Work]]:
     """Tables of all usable records in order, and the unusable ones, found by halving."""
     if not work:
         return [], []
     try:
-        return [_table(work)], []
+        return [_tables(work)], []
     except (ValueError, TypeError, OverflowError, Unusable):
         if len(work) == 1:
             return [], work
@@ -190,12 +199,16 @@ def _lengths(work: Sequence[_Work]) -> npt.NDArray[np.int64]:
     return np.array([len(w.batch.events) for w in work], np.int64)
 
 
-def _table(work: Sequence[_Work]) -> pa.Table:
+def _tables(work: Sequence[_Work]) -> _Tables:
     """The rows of usable records. Raises ValueError and its like when some record is unusable after all."""
     events = list(chain.from_iterable([w.batch.events for w in work]))
-    columns = _event_columns(events)
-    columns |= _batch_columns(work, _lengths(work))
-    return pa.table([columns[name] for name in LAKE_SCHEMA.names], schema=LAKE_SCHEMA)
+    lengths = _lengths(work)
+    columns = _event_columns(events) | _times(work, lengths) | {"position": _positions(work, lengths)}
+    return _table(columns, EVENT_SCHEMA), _table(_facts(work), FACT_SCHEMA)
+
+
+def _table(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 def _event_columns(events: list[Event]) -> dict[str, Any]:
@@ -232,8 +245,8 @@ def _attrs(values: list[Any]) -> Any:
     return pc.call_function("if_else", [pa.array(given), text, pa.scalar(None, pa.binary())]).cast(pa.string())
 
 
-def _batch_columns(work: Sequence[_Work], lengths: npt.NDArray[np.int64]) -> dict[str, Any]:
-    rows = pa.array(np.repeat(np.arange(len(work), dtype=np.int32), lengths))
+def _facts(work: Sequence[_Work]) -> dict[str, Any]:
+    """The columns with a value per record."""
     facts: dict[str, Any] = {
         "client_id": _texts([w.envelope.client_id for w in work]),
         "screen_id": _texts([w.envelope.screen_id for w in work]),
@@ -248,17 +261,11 @@ def _batch_columns(work: Sequence[_Work], lengths: npt.NDArray[np.int64]) -> dic
     for name, side in _SIZES:
         sizes = [getattr(w.batch, name) for w in work]
         facts[f"{name}_{side}"] = pa.array([size and getattr(size, side) for size in sizes], pa.float64())
-    spread = {name: _spread(column, rows) for name, column in facts.items()}
-    return spread | _times(work, lengths) | {"position": _positions(work, lengths)}
+    return facts
 
 
 def _texts(values: list[str | None]) -> Any:
     return pa.array(values, pa.string()).dictionary_encode()
-
-
-def _spread(column: Any, rows: Any) -> Any:
-    """A value per batch as a column with a value per event."""
-    return pa.nulls(len(rows), column.type) if column.null_count == len(column) else column.take(rows)
 
 
 def _times(work: Sequence[_Work], lengths: npt.NDArray[np.int64]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from isotherm.events import client_id_ok
 from isotherm.land import rowhash
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import LakeFile, OffsetRange, Snapshot
+from isotherm.land.rows import Rows, joined, whole
 from isotherm.land.schema import SORT_ORDER
-from isotherm.land.write import SUFFIXES, compact, read_pieces
+from isotherm.land.write import SUFFIXES, read_pieces
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -34,39 +35,32 @@ class Part(Struct):
     imported: Mask
 
 
-def split(table: pa.Table, imported: Mask) -> Iterator[Part]:
-    """Parts of a table whose rows are in log order, each sorted by SORT_ORDER."""
-    if not table.num_rows:
+def split(rows: Rows) -> Iterator[Part]:
+    """Parts of rows that are in log order, each sorted by SORT_ORDER."""
+    if not len(rows.record):
         return
-    table = _whole(table.unify_dictionaries())
-    clients, client_rank = ranks(table, "client_id")
-    screens, screen_rank = ranks(table, "screen_id")
-    hours = int64(table, "event_time") // HOUR_MS
+    events, facts, record, imported = whole(rows.events), whole(rows.facts), rows.record, rows.imported
+    clients, client_rank = ranks(facts, "client_id")
+    screens, screen_rank = ranks(facts, "screen_id")
+    hours = int64(events, "event_time") // HOUR_MS
     first_hour = int(hours.min())
     span = int(hours.max()) - first_hour + 1
-    group = client_rank * span + (hours - first_hour)
-    key = group * len(screens) + screen_rank
+    group = client_rank[record] * span + (hours - first_hour)
+    key = group * len(screens) + screen_rank[record]
     if np.any(key[1:] < key[:-1]):
         order = np.argsort(key, kind="stable")
-        table, imported, group = _take(table, order), imported[order], group[order]
+        events, record, imported, group = _take(events, order), record[order], imported[order], group[order]
     edges = [0, *(np.flatnonzero(group[1:] != group[:-1]) + 1).tolist(), len(group)]
     for start, end in pairwise(edges):
         client, hour = divmod(int(group[start]), span)
-        rows = compact(table.slice(start, end - start).combine_chunks())
-        yield Part(clients[client], (first_hour + hour) * HOUR_MS, rows, imported[start:end])
+        table = joined(events.slice(start, end - start), facts, record[start:end])
+        yield Part(clients[client], (first_hour + hour) * HOUR_MS, table, imported[start:end])
 
 
 def in_order(table: pa.Table) -> pa.Table:
     """The rows of one client and hour, sorted by SORT_ORDER."""
     keys = [ranks(table, name)[1] if name == "screen_id" else int64(table, name) for name in reversed(SORT_ORDER)]
     return _take(table, np.lexsort(keys))
-
-
-def _whole(table: pa.Table) -> pa.Table:
-    """The table in one chunk. Columns of nulls, most of them as a rule, are made anew, which copies nothing."""
-    rows = table.num_rows
-    columns = [pa.nulls(rows, c.type) if c.null_count == rows else c.combine_chunks() for c in table.itercolumns()]
-    return pa.table(columns, schema=table.schema)
 
 
 def _take(table: pa.Table, order: npt.NDArray[np.intp]) -> pa.Table:

@@ -345,5 +345,6 @@ def _compared(decoded: Decoded, before_ms: int) -> Decoded:
     """Rows received before this moment are compared with the lake, as imported ones are: their ids may be forgotten."""
     if decoded.batches:
         old = np.array([batch.received_at < before_ms for batch in decoded.batches], np.bool_)
-        decoded.imported = decoded.imported | np.repeat(old, [batch.rows for batch in decoded.batches])
+        imported = decoded.rows.imported | old[decoded.rows.record]
+        decoded.rows = msgspec.structs.replace(decoded.rows, imported=imported)
     return decoded

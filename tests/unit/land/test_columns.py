@@ -17,7 +17,7 @@ def stored(*records: Record) -> list[Stored]:
 
 
 def rows(*records: Record) -> list[dict[str, object]]:
-    table = decode_records(stored(*records)).table
+    table = decode_records(stored(*records)).rows.table()
     table.validate(full=True)
     assert table.schema == LAKE_SCHEMA
     return table.to_pylist()
@@ -69,7 +69,7 @@ def test_rfc_3339_times_are_cut_to_milliseconds() -> None:
     made = record("shop", "b1", [event(NOW)])
     value = made.value.replace(b'"event_time":%d' % NOW, b'"event_time":"2026-02-02T10:15:00.123999+01:00"')
     assert value != made.value
-    table = decode_records([Stored(0, 0, NOW, value)]).table
+    table = decode_records([Stored(0, 0, NOW, value)]).rows.table()
     assert table["event_time"].cast(pa.int64()).to_pylist() == [1_770_023_700_123]
 
 
@@ -83,12 +83,12 @@ def test_positions_are_the_senders_where_something_was_rejected() -> None:
 
 def test_the_import_flag_is_per_row() -> None:
     made = stored(record("shop", "b1", [event(NOW)] * 2, flags=[FLAG_IMPORT]), record("shop", "b2", [event(NOW)]))
-    np.testing.assert_array_equal(decode_records(made).imported, [True, True, False])
+    np.testing.assert_array_equal(decode_records(made).rows.imported, [True, True, False])
 
 
 def test_counts_alone_make_no_row() -> None:
     found = decode_records(stored(record("shop", "b1", [], duplicate=200)))
-    assert found.table.num_rows == 0
+    assert found.rows.table().num_rows == 0
     assert [(t.client_id, t.counts.duplicate) for t in found.tallies if t.counts] == [("shop", 200)]
 
 
@@ -129,8 +129,8 @@ def test_an_unusable_record_is_set_aside_alone(kind: str, client_id: str) -> Non
     bad = Stored(3, 99, NOW, broken(kind))
     found = decode_records([*stored(*good[:2]), bad, *stored(*good[2:])])
     assert found.dead == [bad]
-    assert found.table["batch_id"].to_pylist() == [f"b{i}" for i in range(5) for _ in range(3)]
-    assert len(found.imported) == 15
+    assert found.rows.table()["batch_id"].to_pylist() == [f"b{i}" for i in range(5) for _ in range(3)]
+    assert len(found.rows.imported) == 15
     assert [t.client_id for t in found.tallies if t.dead] == [client_id]
     assert len(found.tallies) == 6
 
