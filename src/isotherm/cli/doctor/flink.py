@@ -92,15 +92,10 @@ def _config(admin: Any, name: str, seconds: float) -> dict[str, Any]:
 
 
 def _settings(config: dict[str, Any], name: str) -> Iterator[Finding]:
-    from isotherm.rollup.windows.rule import LONGEST_TTL_MS
+    from isotherm.rollup.engines.flink.topic import differences
 
-    policy, retention = str(config["cleanup.policy"]), int(config["retention.ms"])
-    wrong: list[str] = []
-    if "compact" not in policy:
-        wrong.append(f"cleanup.policy is {policy}, set it to compact,delete: each row replaces the last of its window")
-    if "delete" in policy and 0 <= retention < LONGEST_TTL_MS:
-        wrong.append(f"retention.ms is {retention}, set it to {LONGEST_TTL_MS} or more: windows live as long")
+    wrong = differences(config)
     for one in wrong:
-        yield Finding("stream", "error", f"topic {name} is not as Flink's windows need it", one)
+        yield Finding("stream", "error", f"topic {name} cannot be used as it is", one)
     if not wrong:
-        yield Finding("stream", "ok", f"topic {name}: cleanup.policy {policy}")
+        yield Finding("stream", "ok", f"topic {name}: cleanup.policy {config['cleanup.policy']}")
