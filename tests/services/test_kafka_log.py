@@ -177,8 +177,8 @@ def test_a_lander_that_stood_still_lists_nothing_twice(world: KafkaWorld) -> Non
     world.append(batches)
     with world.process(at="written", signal="SIGSTOP") as zombie:
         assert zombie.stdout is not None
-        while zombie.stdout.readline() != "written\n":
-            pass
+        while (said := zombie.stdout.readline()) != "written\n":
+            assert said, "it ended before it had written"
         os.waitpid(zombie.pid, os.WUNTRACED)
         world.lander().drain()
         assert world.landed() == rows_of(batches)

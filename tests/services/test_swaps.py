@@ -1,14 +1,18 @@
 """The same events on every mixture of stores and engines: the same maps, to the last count."""
 
+import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import pytest
 import recount
 from journey.truth import assert_books_close, assert_every_map_is_exact, import_file
 from recount import DATA, Recording
-from system_helpers import System
+from system_helpers import System, fetch, wait_for
 
 from services.deployment import STORES, Roles, settings_for, swapping
 
@@ -57,6 +61,23 @@ def check(system: System, deviz: Recording, shift_days: int) -> None:
     assert_books_close(system, deviz)
     files = system.run_json("lake", "ls", "--json")
     assert sum(file["rows"] for file in files) == EVENTS
+    check_windows(system)
+
+
+def check_windows(system: System) -> None:
+    """Five clicks of now are in the windows, and no event of the recording, which is days old."""
+    place = {"client_id": "live", "screen_id": "now"}
+    click = {"event_time": int(time.time() * 1000), "event_type": "click", "x_norm": 0.5, "y_norm": 0.5}
+    body = json.dumps(place | {"batch_id": "b", "events": [click] * 5}).encode()
+    sent = Request(f"{system.collect_url}/events/batch", body, {"content-type": "application/json"})
+    with urlopen(sent, timeout=30) as answer:
+        assert answer.status == 202
+
+    def shown() -> bool:
+        found = fetch(f"{system.app_url}/v1/live/windows?{urlencode(place | {'size': '1h'})}")
+        return bool(found and found["degraded"] is None and sum(w["total"] for w in found["windows"]) == 5)
+
+    wait_for("five clicks in the windows", shown, 120)
 
 
 MIXTURES = [
