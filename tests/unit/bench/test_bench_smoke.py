@@ -146,6 +146,7 @@ def test_bench_landing_to_s3_lands_every_event(tmp_path: Path) -> None:
     assert found["floor"]["cpu_s_per_million"] > 0
 
 
+@pytest.mark.drill
 @pytest.mark.services("versitygw", "clickhouse_server", "spark_cluster")
 def test_spark_and_clickhouse_count_the_same(tmp_path: Path) -> None:
     engines = on_servers("jobs_spark", tmp_path / "results.json")["engines"]
@@ -154,6 +155,7 @@ def test_spark_and_clickhouse_count_the_same(tmp_path: Path) -> None:
 
 
 @needs_programs
+@pytest.mark.drill
 @pytest.mark.services("kafka", "redis_server", "flink_cluster")
 def test_live_windows_are_waited_for(tmp_path: Path) -> None:
     found = on_servers("windows", tmp_path / "results.json")
