@@ -118,16 +118,18 @@ def test_only_who_leads_looks_after_the_job(make: Any, monkeypatch: pytest.Monke
     rows = Rows([], lambda _: time.sleep(0.01))
     stream = make(MemoryCache(clock), rows, job, clock, "redis://h:1")
     thread = threading.Thread(target=stream.run, args=(stop,))
-    with lease(stream._database, clock, LEADER):
-        thread.start()
-        while stream.status().state != "standby":
+    try:
+        with lease(stream._database, clock, LEADER):
+            thread.start()
+            while stream.status().state != "standby":
+                time.sleep(0.01)
+            stop.wait(0.2)
+            assert job.ensured == 0
+        while not job.ensured:
             time.sleep(0.01)
-        stop.wait(0.2)
-        assert job.ensured == 0
-    while not job.ensured:
-        time.sleep(0.01)
-    stop.set()
-    thread.join()
+    finally:
+        stop.set()
+        thread.join()
     assert stream.status().last_error is None
 
 
