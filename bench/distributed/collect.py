@@ -1,4 +1,8 @@
-"""The collector in front of Kafka, and beside it librdkafka alone with the same records on the same broker."""
+"""The collector in front of Kafka, and beside it librdkafka alone with the same records on the same broker.
+
+Twice: as fast as it can, and as the collector uses it, where as many records as there are connections are confirmed
+before the next ones can come.
+"""
 
 import json
 import os
@@ -41,7 +45,8 @@ def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
             _send(lines, port, sizes, sizes.kafka_seconds)
             for _ in range(sizes.kafka_rounds):
                 ours = _collector(kafka, process.pid, lines, port, sizes)
-                pairs.append({"floor": _floor(kafka, kept, sizes), "isotherm": ours})
+                floors = {"floor": _floor(kafka, kept, sizes), "waiting": _floor(kafka, kept, sizes, sizes.connections)}
+                pairs.append(floors | {"isotherm": ours})
                 print(f"  {pairs[-1]}", flush=True)
     ratios = [_ratio(pair) for pair in pairs]
     # Where the machine was never left alone, all pairs say more than one of them: both halves suffered.
@@ -52,16 +57,17 @@ def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
         "ratio": round(median(map(_ratio, calm or pairs)), 3),
         "calm_rounds": len(calm),
         "ratios": [round(ratio, 3) for ratio in ratios],
+        "waiting_ratio": round(median(_ratio(pair, "waiting") for pair in calm or pairs), 3),
         "load_average": round(os.getloadavg()[1], 1),
         **{
             name: _summary([pair[name] for pair in calm or pairs]) | {"rounds": [pair[name] for pair in pairs]}
-            for name in ("floor", "isotherm")
+            for name in ("floor", "waiting", "isotherm")
         },
     }
 
 
-def _ratio(pair: dict[str, dict[str, Any]]) -> float:
-    return pair["isotherm"]["events_per_second"] / pair["floor"]["events_per_second"]
+def _ratio(pair: dict[str, dict[str, Any]], floor: str = "floor") -> float:
+    return pair["isotherm"]["events_per_second"] / pair[floor]["events_per_second"]
 
 
 def sample(kafka: Any, folder: Path, lines: Path, sizes: Sizes, file: Path) -> None:
@@ -104,11 +110,11 @@ def worker(settings: dict[str, str], *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _floor(kafka: Any, kept: Path, sizes: Sizes) -> dict[str, Any]:
+def _floor(kafka: Any, kept: Path, sizes: Sizes, group: int = 0) -> dict[str, Any]:
     log = on_kafka(kafka)
     _quieten(sizes, kafka.pid)
     others, broker = Others(kafka.pid), cpu_seconds(kafka.pid)
-    found = worker(log, "produce", str(kept), str(sizes.kafka_seconds))
+    found = worker(log, "produce", str(kept), str(sizes.kafka_seconds), str(group))
     broker = cpu_seconds(kafka.pid) - broker
     return _figures(found["events"], found["seconds"], found["cpu_seconds"], broker, others.cores())
 

@@ -3,7 +3,8 @@
 Settings come from the environment. Prints one JSON line: what was done, the seconds, and this process's CPU seconds;
 programs are loaded and the topic is made before the clock starts.
 
-    produce SAMPLES SECONDS   librdkafka alone: the records again and again, as fast as the brokers confirm them
+    produce SAMPLES SECONDS GROUP  librdkafka alone: the records again and again, as fast as the brokers confirm them;
+                              with a GROUP, so many at a time, all confirmed before the next ones
     fill SAMPLES COUNT FIRST  COUNT records, each a batch of its own, with ids from the number FIRST on
     land TOPIC                the lander, from the first record to the last, after those of another topic
     move RECORDS PREFIX       the lander's floor: read as many records, put the bytes of the lake's files under PREFIX
@@ -36,7 +37,7 @@ BOUNDED: Final = {"queue.buffering.max.messages": 2_000, "message.timeout.ms": 6
 """A flood fills any queue: with a longer one, records would only wait in it until they are given up."""
 
 
-def produce(samples: str, seconds: str) -> dict[str, Any]:
+def produce(samples: str, seconds: str, group: str = "0") -> dict[str, Any]:
     """One thread hands over records; the clock stops when the last one is confirmed."""
     records = load(Path(samples))
     # Headers are made beforehand: hashing ids is no work of librdkafka's.
@@ -50,7 +51,7 @@ def produce(samples: str, seconds: str) -> dict[str, Any]:
                 return
             yield record
 
-    return _timed(lambda: _produce(until_end(), ids))
+    return _timed(lambda: _produce(until_end(), ids, int(group)))
 
 
 def fill(samples: str, count: str, first: str = "0") -> dict[str, Any]:
@@ -69,7 +70,7 @@ def _make_topic() -> None:
         log.close()
 
 
-def _produce(records: Iterator[Sample], ids: dict[str, bytes]) -> dict[str, Any]:
+def _produce(records: Iterator[Sample], ids: dict[str, bytes], group: int = 0) -> dict[str, Any]:
     target = _target()
     producer = Producer(producer_options(target) | BOUNDED)
     failed: list[KafkaError] = []
@@ -90,6 +91,8 @@ def _produce(records: Iterator[Sample], ids: dict[str, bytes]) -> dict[str, Any]
                 break
         producer.poll(0)
         number, events = number + 1, events + record.events
+        if group and number % group == 0:
+            producer.flush(READ_SECONDS)
     left = producer.flush(READ_SECONDS)
     producer.close()
     if failed or left:

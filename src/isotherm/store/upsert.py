@@ -73,7 +73,8 @@ def among(connection: Connection, column: "sa.Column[Any]", values: Collection[A
     """Conditions that the column has one of the values; for each condition a statement, as all may be too many."""
     wanted = list(values)
     if connection.dialect.name == "postgresql":
-        yield column == sa.any_(_array(column, wanted))
+        # A sub-query: the server would read an array that stands in a condition again for every row it looks at.
+        yield column.in_(sa.select(sa.func.unnest(_array(column, wanted))))
         return
     for start in range(0, len(wanted), _MOST_VARIABLES):
         yield column.in_(wanted[start : start + _MOST_VARIABLES])
