@@ -14,7 +14,7 @@ import uvicorn
 from cyclopts import Parameter
 
 from isotherm.cli.checks import check_exposure
-from isotherm.cli.jobs import backfill_job, find_unlanded, status_facts, verify_job
+from isotherm.cli.jobs import backfill_job, find_unlanded, serving_facts, status_facts, verify_job
 from isotherm.cli.logs import set_up_logs
 from isotherm.cli.options import Everything
 from isotherm.cli.processes import claim, die_with_parent, make_folder, url_of
@@ -66,7 +66,7 @@ def run_app(settings: Settings, role: str, *, with_jobs: bool, supervised: bool)
 
 
 def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
-    told: dict[str, Any] = {}
+    told: dict[str, Any] = {"status": partial(serving_facts, parts)}
     if with_jobs:
         told = {"status": partial(_facts, parts)}
         # A sink holds what it has read by itself: how much of a client that is, nobody can ask it.

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from isotherm.clock import iso
+from isotherm.land.waiting import Intake
 from isotherm.land.waiting import Unlanded as LanderUnlanded
 from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Bucket, Level
 from isotherm.rollup.verify import Verifier, verify
+from isotherm.rollup.windows.port import is_shared
 from isotherm.serve.deps import Backfill, FindUnlanded, Unlanded, Verify
 
 if TYPE_CHECKING:
@@ -66,12 +68,21 @@ def _named(bucket: Bucket) -> dict[str, Any]:
 
 def _lander_facts(parts: "Parts") -> dict[str, Any]:
     lander = parts.lander.status()
-    intake = parts.lander.intake()
     return {
         "idle": lander.lag == 0,
         "lander": msgspec.to_builtins(lander),
-        "intake": msgspec.to_builtins(intake),
+        "intake": msgspec.to_builtins(_intake(parts) or parts.lander.intake()),
     }
+
+
+def _intake(parts: "Parts") -> Intake | None:
+    """What all landers read, where they count together."""
+    return parts.intake.look() if is_shared(parts.settings) else None
+
+
+def serving_facts(parts: "Parts") -> dict[str, Any]:
+    """What a process without lander and scheduler can say of those that have them, for GET /v1/status."""
+    return {"intake": msgspec.to_builtins(_intake(parts))}
 
 
 def _scanner_facts(parts: "Parts") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from isotherm.cli.pulse import watched
 from isotherm.clock import SystemClock
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog, open_log
+from isotherm.land.intake import SharedIntake
 from isotherm.land.lake import Lake, open_lake
 from isotherm.land.lander import Lander
 from isotherm.land.manifest import Manifest
@@ -85,7 +86,13 @@ class Parts:
 
     @cached_property
     def lander(self) -> Lander:
-        return Lander(self.settings, self.log, self.lake, self.manifest, self.clock)
+        shared = self.intake if is_shared(self.settings) else None
+        return Lander(self.settings, self.log, self.lake, self.manifest, self.clock, shared=shared)
+
+    @cached_property
+    def intake(self) -> SharedIntake:
+        """What all landers read; it says nothing where the cache is not shared."""
+        return SharedIntake(self.cache, self.clock)
 
     @cached_property
     def scanner(self) -> Scanner:

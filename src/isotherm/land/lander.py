@@ -16,6 +16,7 @@ from isotherm.eventlog.port import EventLog, Stored
 from isotherm.land import behind, gaps, ledger
 from isotherm.land.assemble import Fresh, keep, measure, new_rows, plan, said_by
 from isotherm.land.buffers import Buffer, LanderStatus, PartitionStatus, by_partition
+from isotherm.land.intake import SharedIntake
 from isotherm.land.lake import Lake
 from isotherm.land.lake_local import LocalLake
 from isotherm.land.landing import Gap, LakeFile, Landing
@@ -49,6 +50,7 @@ class Lander:
         manifest: Manifest,
         clock: Clock,
         checkpoint: Checkpoint = no_checkpoint,
+        shared: SharedIntake | None = None,
     ) -> None:
         self._settings = settings
         self._log = log
@@ -56,6 +58,7 @@ class Lander:
         self._manifest = manifest
         self._clock = clock
         self._checkpoint = checkpoint
+        self._shared = shared
         self._dry: set[int] = set()
         self._full = False
         self._tails_asked: dict[int, int] = {}
@@ -161,7 +164,7 @@ class Lander:
         return found if found and [one.partition for one in found] == self._all else None
 
     def intake(self) -> Intake:
-        """How many events arrive, as far as they were read."""
+        """How many events arrive, as far as this lander read them."""
         return self._waiting.intake(self._clock.now_ms())
 
     @cached_property
@@ -183,6 +186,8 @@ class Lander:
             self._resume(heads)
             self._measure(heads)
             self._full = self._read(heads)
+            if self._shared is not None:
+                self._shared.tell(self.intake().events)
             for partition in self._due(partitions, force=force, full=self._full):
                 rows += self._land(partition, self._buffers[partition])
                 # Another lander was first: where to go on is in the manifest.

@@ -1,7 +1,7 @@
 """The answers' shapes, for the OpenAPI document; the routes encode the same members."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -239,10 +239,16 @@ class StreamState(Struct, kw_only=True):
     windows: Annotated[int, Meta(ge=0, description="Living windows at the last look.")]
 
 
+_READ: Final = (
+    "Accepted events read from the log: since the process started, or by all landers together since a moment that is "
+    "a day ago at most, where they share a cache."
+)
+
+
 class Intake(Struct, kw_only=True):
     """What arrives, for all clients together."""
 
-    events: Annotated[int, Meta(ge=0, description="Accepted events read from the log since the process started.")]
+    events: Annotated[int, Meta(ge=0, description=_READ)]
     events_per_second: Annotated[float, Meta(ge=0, description="Mean of the last ten seconds.")]
 
 
@@ -261,7 +267,7 @@ class StatusAnswer(Struct, kw_only=True):
     dirty: Annotated[dict[str, int], Meta(description="Buckets that wait to be tiled, by level.")]
     lake: Annotated[dict[str, dict[str, int]], Meta(description="Listed files, rows and bytes by format.")]
     tiles: Annotated[dict[str, int], Meta(description="Published buckets by level.")]
-    intake: Annotated[Intake | None, Meta(description="Null in a process without the lander.")]
+    intake: Annotated[Intake | None, Meta(description="Null without a lander and without a shared cache that says it.")]
     lander: Annotated[LanderState | None, Meta(description="Null in a process without the lander.")]
     stream: Annotated[StreamState | None, Meta(description="Null in a process that counts no live windows.")]
 

@@ -555,7 +555,7 @@ export interface components {
          * @description What arrives, for all clients together.
          */
         Intake: {
-            /** @description Accepted events read from the log since the process started. */
+            /** @description Accepted events read from the log: since the process started, or by all landers together since a moment that is a day ago at most, where they share a cache. */
             events: number;
             /** @description Mean of the last ten seconds. */
             events_per_second: number;
@@ -833,7 +833,7 @@ export interface components {
             };
             /** @description Nothing is on its way to the lake and no bucket waits. */
             idle: boolean;
-            /** @description Null in a process without the lander. */
+            /** @description Null without a lander and without a shared cache that says it. */
             intake: components["schemas"]["Intake"] | null;
             /** @description Listed files, rows and bytes by format. */
             lake: {
