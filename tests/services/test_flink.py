@@ -19,7 +19,7 @@ from windows import SIZES, Counts, again, living, many, sent, windows
 
 from isotherm.clock import HOUR_MS, SystemClock
 from isotherm.config import Settings
-from isotherm.errors import ConfigError
+from isotherm.errors import Backpressure, ConfigError
 from isotherm.eventlog.port import EventLog, Record, open_log
 from isotherm.rollup.engines.flink.gateway import FlinkError, Session
 from isotherm.rollup.engines.flink.progress import progress
@@ -33,6 +33,7 @@ from isotherm.store.cache import Cache
 from isotherm.store.cache_memory import MemoryCache
 from isotherm.store.db import open_db
 from services.http import ask
+from services.server import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.timeout(600)]
 
@@ -352,16 +353,23 @@ def test_a_windows_topic_that_keeps_too_little_is_refused_and_says_what_to_set(k
     settings = Settings(log=f"kafka://{kafka.bootstrap}", windows_topic=name, kafka_replication=1)
     topic = Topic(settings, SystemClock())
     topic.ensure()
-    topic.ensure()
+    wait_until("the topic to be found", lambda: _ensured(topic), 30)
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     other = f"{name}-other"
     new = NewTopic(other, 1, 1, config={"cleanup.policy": "delete", "retention.ms": "60000"})
     admin.create_topics([new])[other].result(30)
     unfit = Topic(settings.model_copy(update={"windows_topic": other}), SystemClock())
-    with pytest.raises(
-        ConfigError, match=r"set it to compact,delete; retention\.ms is 60000, set it to 7500000 or more"
-    ):
-        unfit.ensure()
+    said = r"set it to compact,delete; retention\.ms is 60000, set it to 7500000 or more"
+    with pytest.raises(ConfigError, match=said):
+        wait_until("the broker to know the topic that it has just made", lambda: _ensured(unfit), 30)
+
+
+def _ensured(topic: Topic) -> bool:
+    try:
+        topic.ensure()
+    except Backpressure:
+        return False
+    return True
 
 
 def test_the_reader_of_the_topic_has_caught_up_at_what_stood_there_in_the_beginning(kafka: Any) -> None:
