@@ -27,7 +27,11 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 OUT = Path(__file__).parents[2] / "build" / "screenshots"
 PEOPLE = "demo-simulated"
-LOOKS = list(product(("light", "dark"), (LAPTOP, PHONE)))
+LOOKS = [
+    # Each theme and each width, and with `make drills` all of them crossed.
+    pytest.param(look, marks=[] if look in (("light", LAPTOP), ("dark", PHONE)) else pytest.mark.drill)
+    for look in product(("light", "dark"), (LAPTOP, PHONE))
+]
 MAP = f"/c/{PEOPLE}/map"
 
 

@@ -66,6 +66,7 @@ def test_deviz_with_its_equal_times_and_scrolls(system: System) -> None:
     assert_books_close(system, expected)
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize("system", [{"land_formats": "jsonl"}], indirect=True)
 def test_every_event_by_way_of_jsonl(system: System, recording: Recording, shift: int) -> None:
     import_file(system, SAPIMOUSE, shift)
@@ -84,6 +85,7 @@ def test_both_formats_hold_the_same_rows(system: System) -> None:
     assert compared["differences"] == []
 
 
+@pytest.mark.drill
 def test_every_event_while_processes_are_killed(system: System, recording: Recording, shift: int) -> None:
     """kill -9 of each process at random moments while the import runs; the import is not restarted."""
     seed = random.SystemRandom().randrange(2**32)

@@ -36,6 +36,7 @@ def roles(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Roles]:
     started.stop()
 
 
+@pytest.mark.drill
 def test_every_recorded_event_on_the_distributed_build(roles: Roles) -> None:
     shift_days = recount.days_into_horizon(SAPIMOUSE, DAYS_AGO)
     recording = recount.read(SAPIMOUSE, shift_days)

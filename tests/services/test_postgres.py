@@ -363,6 +363,7 @@ def asked(url: str) -> tuple[int, bytes]:
 
 @pytest.mark.slow
 @pytest.mark.system
+@pytest.mark.drill
 def test_the_program_goes_on_when_its_postgresql_restarts_and_dies(own_postgres: Postgres, tmp_path: Path) -> None:
     url = own_postgres.new_database()
     system = System(tmp_path / "data", db=url)

@@ -164,9 +164,8 @@ def copy_to_s3(landed: Landed, gateway: Any) -> tuple[str, dict[str, str]]:
 
 
 @pytest.mark.skipif(not SAPIMOUSE.exists(), reason="shared data is absent")
-@pytest.mark.parametrize(
-    ("where", "lake_format"), [pytest.param("file", "jsonl", marks=pytest.mark.drill), ("s3", "parquet")]
-)
+@pytest.mark.drill
+@pytest.mark.parametrize(("where", "lake_format"), [("file", "jsonl"), ("s3", "parquet")])
 def test_every_recorded_event_by_way_of_spark(
     spark: Any, versitygw: Any, landed: Landed, empty_olap: Olap, tmp_path: Path, where: str, lake_format: str
 ) -> None:

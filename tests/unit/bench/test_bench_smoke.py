@@ -111,6 +111,7 @@ def test_the_sdk_is_weighed_and_timed(tmp_path: Path) -> None:
 
 @pytest.mark.browser
 @pytest.mark.xdist_group("browser")
+@pytest.mark.drill
 def test_a_map_is_waited_for(tmp_path: Path) -> None:
     found = quick("first_paint", tmp_path / "results.json")
     for visits in (found["empty_cache"], found["filled_cache"]):
