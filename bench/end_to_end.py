@@ -45,7 +45,7 @@ def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
 
 def _undisturbed(folder: Path, sizes: Sizes, rate: int) -> dict[str, Any]:
     """A step; one that fell behind while others used the machine is tried again."""
-    for attempt in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS if sizes.flood_seconds > 1 else 1):
         step = _step(folder / f"rate-{rate}-{attempt}", sizes, rate)
         print(f"  {step}", flush=True)
         if step["keeps_up"] or step["others_cores"] <= QUIET_CORES:
@@ -59,7 +59,8 @@ def _step(folder: Path, sizes: Sizes, rate: int) -> dict[str, Any]:
     began = SystemClock().now_ms()
     load_bodies.write(load_bodies.make(sizes.bodies, sizes.events, began), lines)
     seconds = sizes.paced_seconds if rate else sizes.flood_seconds
-    wait_quiet()
+    if sizes.flood_seconds > 1:
+        wait_quiet()
     with up(folder / "data") as system:
         others = Others(system.process.pid)
         cpu, start = cpu_seconds(system.process.pid), time.perf_counter()
