@@ -10,6 +10,9 @@ import httpx
 import pytest
 from collecting import RunningCollector, batch, now_ms, until
 
+from isotherm.clock import SystemClock
+from isotherm.config import Settings
+from isotherm.eventlog.port import Record, open_log
 from services.kafka import Kafka
 from services.kafka_world import KafkaWorld, rows_of
 from services.redis import Redis
@@ -115,6 +118,30 @@ def test_a_broker_that_hangs_is_503_and_recovery_needs_nobody(own_kafka: Kafka, 
         until(lambda name=name: collector.post(body(name)).status_code == 202, "it takes batches again", 60)
         sent.append(name)
     check(world, sent)
+
+
+def test_a_reader_goes_on_when_leaders_were_elected_again(own_kafka: Kafka) -> None:
+    """A broker that stood still for longer than its session leads again with a new epoch, which clients must learn."""
+    settings = Settings(log=f"kafka://{own_kafka.bootstrap}?topic=led", kafka_replication=1, kafka_partitions=4)
+    log = open_log(settings, SystemClock())
+    try:
+        log.append([Record(f"key-{n}", b"{}", now_ms()) for n in range(40)])
+        before = log.heads(log.partitions())
+        own_kafka.cut()
+        time.sleep(14)
+        own_kafka.resume()
+        # It notices that it was away, and is elected.
+        time.sleep(5)
+        positions = dict.fromkeys(before, 0)
+
+        def read() -> bool:
+            for stored in log.read_some("reader", positions):
+                positions[stored.partition] = stored.offset + 1
+            return positions == before == log.heads(list(before))
+
+        until(read, "all is read", 60)
+    finally:
+        log.close()
 
 
 def test_a_collector_that_starts_before_the_brokers_waits_for_them(own_kafka: Kafka, tmp_path: Path) -> None:

@@ -34,7 +34,6 @@ _SOON: Final = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
-        # After a broker stood still: the client's picture of the cluster is old, and it asks for a new one.
         KafkaError.FENCED_LEADER_EPOCH,
         KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.NOT_COORDINATOR,
@@ -47,6 +46,8 @@ _SOON: Final = frozenset(
 )
 """What a cluster says that will know in a moment: the topic is new, or a leader moves."""
 
+OLD_LEADERS: Final = frozenset({KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH})
+"""The client's picture of who leads is old, as when a broker stood still for a while."""
 T = TypeVar("T")
 
 

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
 from isotherm.clock import DAY_MS, HOUR_MS
 from isotherm.config import Settings
 from isotherm.errors import ConfigError, IsothermError
-from isotherm.eventlog.kafka_client import Target, ask, code, make, reason, unavailable
+from isotherm.eventlog.kafka_client import OLD_LEADERS, Target, ask, code, make, reason, unavailable
 from isotherm.eventlog.port import MAX_RECORD_BYTES
 
 MESSAGE_BYTES: Final = MAX_RECORD_BYTES + (64 << 10)
@@ -80,7 +80,7 @@ class Topic:
         wanted = [TopicPartition(self.target.topic, p, offset) for p, offset in offsets.items()]
 
         def question(seconds: float) -> None:
-            _results(self._admin.delete_records(wanted, request_timeout=seconds), seconds)
+            self._of_leaders(self._admin.delete_records(wanted, request_timeout=seconds), seconds)
 
         ask(self.target, "delete what is landed", question)
 
@@ -94,9 +94,19 @@ class Topic:
             asked = self._admin.list_offsets(
                 wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=seconds
             )
-            return {at.partition: found.offset for at, found in _results(asked, seconds).items()}
+            return {at.partition: found.offset for at, found in self._of_leaders(asked, seconds).items()}
 
         return ask(self.target, f"say where topic {self.target.topic} ends", question)
+
+    def _of_leaders(self, asked: Mapping[Any, "Future[Any]"], seconds: float) -> dict[Any, Any]:
+        """What the partitions' leaders answered."""
+        try:
+            return _results(asked, seconds)
+        except KafkaException as error:
+            if code(error) in OLD_LEADERS:
+                # librdkafka's admin client does not look again by itself, and would be refused for ever.
+                self._admin.list_topics(self.target.topic, timeout=seconds)
+            raise
 
     def _describe(self, *, create: bool) -> None:
         described = self._ask_description()
