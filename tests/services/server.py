@@ -32,6 +32,16 @@ def wait_until(what: str, ready: Callable[[], Any], seconds: float) -> Any:
     return found
 
 
+def _moving(group: int) -> bool:
+    """Whether a thread of a process group does anything but stand still; a busy machine stops it late."""
+    for path in Path("/proc").glob("[0-9]*/task/[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "TtZX":
+                return True
+    return False
+
+
 class Server:
     """One server process and its children, in a process group and a folder of their own.
 
@@ -174,8 +184,9 @@ class Server:
         return self.start()
 
     def cut(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers, like a peer that hangs."""
+        """SIGSTOP: connections stay open and nothing answers, like a peer that hangs. Returns when all stand still."""
         os.killpg(self.pid, signal.SIGSTOP)
+        wait_until(f"{self.name} to stand still", lambda: not _moving(self.pid), 10)
 
     def resume(self) -> None:
         """SIGCONT, after `cut`."""

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 from collecting import until
+from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from landing import event, record
 
 from isotherm.cli.standing import facts_of
 from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
 from isotherm.errors import Backpressure
+from isotherm.eventlog.kafka import KafkaLog
 from isotherm.eventlog.port import Record, Stored
 from isotherm.events import FLAG_IMPORT
 from isotherm.land.lander import Lander
@@ -156,6 +158,18 @@ def test_landers_come_and_go_while_records_arrive(world: KafkaWorld) -> None:
         one.end()
     assert world.landed() == rows_of(batches)
     assert world.sums() == {"received": 900, "accepted": 900, "landed": 900}
+
+
+def test_a_commit_that_was_refused_is_tried_again(world: KafkaWorld) -> None:
+    log = world.log
+    assert isinstance(log, KafkaLog)
+    world.append(names(40))
+    until(lambda: log.assigned("land"), "the group gives out partitions")
+    mine = log.assigned("land")
+    member = log._members["land"]
+    group_moves = KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
+    member._committed(group_moves, [TopicPartition("", partition, 3) for partition in (*mine, 99)])
+    until(lambda: log.status().consumers.get("land") == dict.fromkeys(mine, 3), "the offsets are committed")
 
 
 @pytest.mark.parametrize("step", ["dead", "pending", "written", "landed", "committed"])

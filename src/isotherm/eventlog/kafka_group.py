@@ -1,7 +1,6 @@
 """Who reads which partitions: membership in a consumer group that gives out partitions and does nothing else."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from threading import Condition, Event, Thread
 from time import monotonic
 from typing import Any, Final
@@ -17,6 +16,7 @@ IDLE_S: Final = 300.0
 FIRST_S: Final = 10.0
 """How long the first assignment may take."""
 _POLL_S: Final = 0.1
+_COMMIT_AGAIN_S: Final = 1.0
 
 
 class Member:
@@ -31,6 +31,7 @@ class Member:
         self._asked = monotonic()
         self._stop = Event()
         self._commits: dict[int, int] = {}
+        self._commit_from = 0.0
         self._client = make(Consumer, self._options())
         self._thread = Thread(target=self._run, name=f"isotherm-{consumer}-group", daemon=True)
         self._thread.start()
@@ -44,7 +45,12 @@ class Member:
             fetch_message_max_bytes=1 << 10,
             queued_max_messages_kbytes=1 << 10,
         )
-        own = {"group.id": self._group, "enable.auto.commit": False, "enable.auto.offset.store": False}
+        own = {
+            "group.id": self._group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "on_commit": self._committed,
+        }
         return options | own | {"auto.offset.reset": "latest"}
 
     def partitions(self) -> Sequence[int]:
@@ -91,14 +97,31 @@ class Member:
                 self._changed.notify_all()
 
     def _commit_now(self) -> None:
-        """Calls of one client go one at a time, so it is this thread that commits. Errors are left: the next landing
-        commits again, and nothing but the lag that is shown hangs on it."""
+        """Calls of one client go one at a time, so it is this thread that commits. What is refused, as while a group
+        changes hands, is tried again: the lag that is shown hangs on it."""
         with self._changed:
+            if monotonic() < self._commit_from:
+                return
             commits, self._commits = self._commits, {}
         if commits:
             wanted = [TopicPartition(self._target.topic, p, offset) for p, offset in commits.items()]
-            with suppress(KafkaException):
+            try:
                 self._client.commit(offsets=wanted, asynchronous=True)
+            except KafkaException:
+                self._again(commits)
+
+    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """What became of a commit; called by `poll`."""
+        self._again({p.partition: p.offset for p in partitions if error is not None or p.error is not None})
+
+    def _again(self, refused: Mapping[int, int]) -> None:
+        """Commit later what is still this member's: whoever has the others now says how far they are."""
+        with self._changed:
+            mine = {p: offset for p, offset in refused.items() if p in (self._partitions or ())}
+            if mine:
+                # What was asked for since then stands.
+                self._commits = mine | self._commits
+                self._commit_from = monotonic() + _COMMIT_AGAIN_S
 
     def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """Take them, and fetch nothing: reading is another client's."""
