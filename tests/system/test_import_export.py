@@ -148,10 +148,14 @@ def test_csv_and_parquet_and_standard_input_give_the_same_map(
 
 def test_import_survives_a_killed_collector(system: System, tmp_path: Path, rows: list[dict[str, object]]) -> None:
     path = write(tmp_path / "events.jsonl", rows * 40)
-    assert system.kill("collect")
-    report = import_(system, path)
-    assert report["accepted"] + report["duplicate"] == 120_000  # type: ignore[operator]
-    assert report["retries"] > 0  # type: ignore[operator]
+    # On a busy machine the collector may be back before the import has begun: then once more.
+    for _ in range(5):
+        assert system.kill("collect")
+        report = import_(system, path)
+        assert report["accepted"] + report["duplicate"] == 120_000  # type: ignore[operator]
+        if report["retries"]:
+            return
+    raise AssertionError("no import met the collector while it was away")
 
 
 def test_a_recording_too_old_says_how_to_shift_it(

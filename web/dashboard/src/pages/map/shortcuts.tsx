@@ -1,6 +1,6 @@
 /** Keys of the page, the dialog that tells them, and the switch that turns the single letters off. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { Dialog, Switch } from "../../ui";
 
@@ -25,7 +25,8 @@ export function useShortcuts(shortcuts: readonly Shortcut[]): readonly [boolean,
   const [on, setOn] = useState(remembered);
   const latest = useRef(shortcuts);
   latest.current = shortcuts;
-  useEffect(() => {
+  // With the change itself and not after the next picture: a key that was turned off must not work once more.
+  useLayoutEffect(() => {
     if (!on) return undefined;
     const onKeyDown = (event: KeyboardEvent): void => {
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
