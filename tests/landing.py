@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -147,3 +148,19 @@ def tables(draw: st.DrawFn, min_rows: int = 0, max_rows: int = 12) -> pa.Table:
         values = st.lists(_values(one), min_size=size, max_size=size)
         columns.append(_column(draw(values | fill if one.nullable else values), one))
     return pa.table(columns, schema=LAKE_SCHEMA)
+
+
+class LookedAt(threading.Event):
+    """A signal to stop that knows by name which threads looked at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked: set[str] = set()
+
+    def is_set(self) -> bool:
+        self.looked.add(threading.current_thread().name)
+        return super().is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.looked.add(threading.current_thread().name)
+        return super().wait(timeout)

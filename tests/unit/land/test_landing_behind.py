@@ -4,7 +4,7 @@ import threading
 
 import msgspec
 import pytest
-from landing import NOW, World, event, record
+from landing import NOW, LookedAt, World, event, record
 
 from isotherm.clock import DAY_MS, MINUTE_MS
 from isotherm.eventlog.port import Record, open_log
@@ -129,18 +129,7 @@ def test_only_the_landing_thread_looks_at_its_stop(world: World, monkeypatch: py
     monkeypatch.setattr("isotherm.land.upkeep._PERIOD_S", 0.001)
     rounds = threading.Semaphore(0)
     monkeypatch.setattr("isotherm.land.lander.Upkeep.once", lambda *_: rounds.release())
-    looked: set[str] = set()
-
-    class Stop(threading.Event):
-        def is_set(self) -> bool:
-            looked.add(threading.current_thread().name)
-            return super().is_set()
-
-        def wait(self, timeout: float | None = None) -> bool:
-            looked.add(threading.current_thread().name)
-            return super().wait(timeout)
-
-    stop = Stop()
+    stop = LookedAt()
     thread = threading.Thread(target=world.lander().run, args=(stop,), name="landing", daemon=True)
     thread.start()
     for _ in range(3):
@@ -148,7 +137,7 @@ def test_only_the_landing_thread_looks_at_its_stop(world: World, monkeypatch: py
     stop.set()
     thread.join(30)
     assert not thread.is_alive()
-    assert looked == {"landing"}
+    assert stop.looked == {"landing"}
 
 
 def test_the_oldest_record_s_age_is_its_own_word(world: World) -> None:

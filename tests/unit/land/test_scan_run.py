@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from landing import NOW, World, event, record
+from landing import NOW, LookedAt, World, event, record
 
 from isotherm.land.scan import Scanner
 from isotherm.land.scan_source import open_source
@@ -40,14 +40,7 @@ def test_only_the_scanning_thread_looks_at_its_stop(world: World, root: Path, mo
     monkeypatch.setattr("isotherm.land.upkeep._PERIOD_S", 0.001)
     rounds = threading.Semaphore(0)
     monkeypatch.setattr("isotherm.land.scan.ScanUpkeep.once", lambda *_: rounds.release())
-    looked: set[str] = set()
-
-    class Stop(threading.Event):
-        def is_set(self) -> bool:
-            looked.add(threading.current_thread().name)
-            return super().is_set()
-
-    stop = Stop()
+    stop = LookedAt()
     thread = threading.Thread(target=scanner(world, root).run, args=(stop,), name="scanning", daemon=True)
     thread.start()
     for _ in range(3):
@@ -55,4 +48,4 @@ def test_only_the_scanning_thread_looks_at_its_stop(world: World, root: Path, mo
     stop.set()
     thread.join(30)
     assert not thread.is_alive()
-    assert looked == {"scanning"}
+    assert stop.looked == {"scanning"}

@@ -49,6 +49,7 @@ def _topic(settings: Settings) -> Iterator[Finding]:
     from confluent_kafka import TopicCollection
     from confluent_kafka.admin import AdminClient
 
+    from isotherm.cli.doctor.kafka import lacking_rights
     from isotherm.eventlog.kafka_client import ask, make, target_of
 
     target, name = target_of(settings.url("log"), settings), settings.windows_topic
@@ -63,21 +64,11 @@ def _topic(settings: Settings) -> Iterator[Finding]:
     if name not in ask(target, "list topics", lambda s: set(admin.list_topics(timeout=s).topics), PATIENCE_S):
         yield Finding("stream", "ok", f"topic {name} is made at the first start, compacted")
         return
-    yield from _rights(ask(target, f"describe topic {name}", describe, PATIENCE_S), name)
+    # Flink logs in as we do.
+    allowed = ask(target, f"describe topic {name}", describe, PATIENCE_S).authorized_operations
+    yield from lacking_rights(allowed, {"READ", "WRITE"}, f"topic {name}", f"--topic {name}", "stream")
     config = ask(target, f"show the settings of topic {name}", lambda s: _config(admin, name, s), PATIENCE_S)
     yield from _settings(config, name)
-
-
-def _rights(described: Any, name: str) -> Iterator[Finding]:
-    """Brokers that ask nobody for rights say that all is allowed. Flink logs in as we do."""
-    operations: Any = described.authorized_operations
-    lacking = [] if operations is None else sorted({"READ", "WRITE"} - {operation.name for operation in operations})
-    if lacking:
-        flags = " ".join(f"--operation {operation.title()}" for operation in lacking)
-        yield Finding(
-            "stream", "error", f"this user may not {', '.join(lacking)} on topic {name}",
-            f"kafka-acls.sh --add --allow-principal User:NAME {flags} --topic {name}",
-        )  # fmt: skip
 
 
 def _config(admin: Any, name: str, seconds: float) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def _missing(admin: AdminClient, target: Target, settings: Settings, cluster: An
 def _rights(described: Any, topic: str, settings: Settings) -> Iterator[Finding]:
     # What is landed is deleted by us only where no retention by time can go by the records.
     wanted = {"READ", "WRITE", "DESCRIBE"} | ({"DELETE"} if settings.log_timestamp == "event" else set())
-    yield from _lacking(described.authorized_operations, wanted, f"topic {topic}", f"--topic {topic}")
+    yield from lacking_rights(described.authorized_operations, wanted, f"topic {topic}", f"--topic {topic}")
 
 
 def _group_rights(admin: AdminClient, target: Target, settings: Settings) -> Iterator[Finding]:
@@ -120,10 +120,12 @@ def _group_rights(admin: AdminClient, target: Target, settings: Settings) -> Ite
             yield Finding("log", "error", str(error), "see whether the brokers' topic __consumer_offsets has leaders")
             return
         allowed = []
-    yield from _lacking(allowed, {wanted}, f"group {group}", which)
+    yield from lacking_rights(allowed, {wanted}, f"group {group}", which)
 
 
-def _lacking(allowed: Iterable[Any] | None, wanted: set[str], on: str, which: str) -> Iterator[Finding]:
+def lacking_rights(
+    allowed: Iterable[Any] | None, wanted: set[str], on: str, which: str, part: str = "log"
+) -> Iterator[Finding]:
     """Brokers that ask nobody for rights say that all is allowed, or nothing (None)."""
     if allowed is None:
         return
@@ -131,7 +133,7 @@ def _lacking(allowed: Iterable[Any] | None, wanted: set[str], on: str, which: st
     if lacking:
         operations = " ".join(f"--operation {name.title()}" for name in lacking)
         yield Finding(
-            "log", "error", f"this user may not {', '.join(lacking)} on {on}",
+            part, "error", f"this user may not {', '.join(lacking)} on {on}",
             f"kafka-acls.sh --add --allow-principal User:NAME {operations} {which}",
         )  # fmt: skip
 
