@@ -127,6 +127,57 @@ ledger: Final = sa.Table(
     sa.Column("events", sa.BigInteger, nullable=False),
 )
 
+ledger_screens: Final = sa.Table(
+    "ledger_screens",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("hour", sa.BigInteger, primary_key=True, comment="start of the event hour"),
+    sa.Column("screen_id", sa.Text, primary_key=True),
+    sa.Column("accepted", sa.BigInteger, nullable=False),
+    sa.Column("landed", sa.BigInteger, nullable=False),
+    sa.Column("landing_duplicate", sa.BigInteger, nullable=False),
+    sa.Column("dead", sa.BigInteger, nullable=False),
+    sa.Column("no_position", sa.BigInteger, nullable=False, comment="of the landed ones"),
+    sa.Column("raw_only", sa.BigInteger, nullable=False, comment="of the landed ones: kept and never tiled"),
+)
+
+page_views: Final = sa.Table(
+    "page_views",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("view_id", sa.Text, primary_key=True),
+    sa.Column("sent", sa.BigInteger, nullable=False, comment="events up to the highest sequence number seen"),
+    sa.Column("seen_at", sa.BigInteger, nullable=False, comment="received_at of its newest batch"),
+    sa.Index(None, "seen_at"),
+)
+
+verifications: Final = sa.Table(
+    "verifications",
+    metadata,
+    sa.Column("level", sa.Text, primary_key=True),
+    sa.Column("start", sa.BigInteger, primary_key=True),
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("finding", sa.Text, nullable=False, comment="same, dirty, frozen or different: of the last comparison"),
+    sa.Column("version", sa.BigInteger, comment="of the published bucket that was compared"),
+    sa.Column("hash", sa.Text, comment="that the raw events gave"),
+    sa.Column("detail", sa.Text, nullable=False, server_default=""),
+    sa.Column("verified_at", sa.BigInteger, nullable=False),
+    sa.Index(None, "client_id", "level", "start"),
+)
+
+retired: Final = sa.Table(
+    "retired",
+    metadata,
+    sa.Column("what", sa.Text, primary_key=True, comment="raw, or hour, day, week: tiles of that level"),
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("start", sa.BigInteger, primary_key=True, comment="start of the hour or bucket"),
+    sa.Column("rows", sa.BigInteger, nullable=False, comment="raw rows that were there, or stood behind the tiles"),
+    sa.Column("tiled", sa.BigInteger, nullable=False, comment="of these, counted in a cell; 0 for raw"),
+    sa.Column("bytes", sa.BigInteger, nullable=False, comment="of the files; 0 for tiles"),
+    sa.Column("hash", sa.Text, nullable=False, server_default="", comment="published one of the tiles"),
+    sa.Column("retired_at", sa.BigInteger, nullable=False),
+)
+
 arrivals: Final = sa.Table(
     "arrivals",
     metadata,
