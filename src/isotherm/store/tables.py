@@ -60,6 +60,17 @@ log_gaps: Final = sa.Table(
     sa.Column("noticed_at", sa.BigInteger, nullable=False),
 )
 
+dead_letters: Final = sa.Table(
+    "dead_letters",
+    metadata,
+    sa.Column("log", sa.Text, primary_key=True, comment="identity of a log of dead letters"),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("offset", sa.BigInteger, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False, comment="replayed or dropped; one that is not here is waiting"),
+    sa.Column("accepted", sa.BigInteger, nullable=False, server_default="0", comment="by the last replay"),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+)
+
 scanned_files: Final = sa.Table(
     "scanned_files",
     metadata,
@@ -94,7 +105,11 @@ files: Final = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("listed_version", sa.BigInteger),
     sa.Column("delisted_version", sa.BigInteger),
+    sa.Column(
+        "raw_only", sa.Boolean, nullable=False, server_default=sa.false(), comment="its rows are kept and never tiled"
+    ),
     sa.Index(None, "state", "hour", "client_id"),
+    sa.Index("ix_files_raw_only", "hour", sqlite_where=sa.text("raw_only = 1"), postgresql_where=sa.text("raw_only")),
 )
 
 file_ranges: Final = sa.Table(
