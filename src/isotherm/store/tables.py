@@ -108,7 +108,9 @@ files: Final = sa.Table(
     sa.Column(
         "raw_only", sa.Boolean, nullable=False, server_default=sa.false(), comment="its rows are kept and never tiled"
     ),
+    sa.Column("tier", sa.Text, nullable=False, server_default="hot", comment="hot or archive: where the file lies"),
     sa.Index(None, "state", "hour", "client_id"),
+    sa.Index(None, "tier", "state", "hour"),
     sa.Index("ix_files_raw_only", "hour", sqlite_where=sa.text("raw_only = 1"), postgresql_where=sa.text("raw_only")),
 )
 
@@ -142,27 +144,48 @@ ledger: Final = sa.Table(
     sa.Column("events", sa.BigInteger, nullable=False),
 )
 
+_OF_THE_EVENT: Final = (
+    ("accepted", None),
+    ("landed", None),
+    ("landing_duplicate", None),
+    ("dead", None),
+    ("no_position", "of the landed ones"),
+    ("raw_only", "of the landed ones: kept and never tiled"),
+    ("late", "of the landed ones: received after their hour was closed"),
+)
+
+
+def _event_counts() -> list["sa.Column[int]"]:
+    return [sa.Column(name, sa.BigInteger, nullable=False, comment=comment) for name, comment in _OF_THE_EVENT]
+
+
+ledger_hours: Final = sa.Table(
+    "ledger_hours",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("hour", sa.BigInteger, primary_key=True, comment="start of the event hour"),
+    *_event_counts(),
+    sa.Column("before", sa.BigInteger, nullable=False, comment="rows landed before event hours were counted"),
+)
+
 ledger_screens: Final = sa.Table(
     "ledger_screens",
     metadata,
     sa.Column("client_id", sa.Text, primary_key=True),
-    sa.Column("hour", sa.BigInteger, primary_key=True, comment="start of the event hour"),
     sa.Column("screen_id", sa.Text, primary_key=True),
-    sa.Column("accepted", sa.BigInteger, nullable=False),
-    sa.Column("landed", sa.BigInteger, nullable=False),
-    sa.Column("landing_duplicate", sa.BigInteger, nullable=False),
-    sa.Column("dead", sa.BigInteger, nullable=False),
-    sa.Column("no_position", sa.BigInteger, nullable=False, comment="of the landed ones"),
-    sa.Column("raw_only", sa.BigInteger, nullable=False, comment="of the landed ones: kept and never tiled"),
+    sa.Column("hour", sa.BigInteger, primary_key=True, comment="start of the event hour"),
+    *_event_counts(),
+    sa.Column("rejected", sa.BigInteger, nullable=False, comment="by hour of receipt"),
+    sa.Column("duplicate", sa.BigInteger, nullable=False, comment="by hour of receipt"),
 )
 
 page_views: Final = sa.Table(
     "page_views",
     metadata,
-    sa.Column("client_id", sa.Text, primary_key=True),
-    sa.Column("view_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.LargeBinary, primary_key=True, comment="16 bytes of client_id and the view's id"),
     sa.Column("sent", sa.BigInteger, nullable=False, comment="events up to the highest sequence number seen"),
-    sa.Column("seen_at", sa.BigInteger, nullable=False, comment="received_at of its newest batch"),
+    sa.Column("missing", sa.LargeBinary, comment="runs of events below that never came"),
+    sa.Column("seen_at", sa.BigInteger, nullable=False, comment="hour of receipt of its newest batch"),
     sa.Index(None, "seen_at"),
 )
 
@@ -191,6 +214,15 @@ retired: Final = sa.Table(
     sa.Column("bytes", sa.BigInteger, nullable=False, comment="of the files; 0 for tiles"),
     sa.Column("hash", sa.Text, nullable=False, server_default="", comment="published one of the tiles"),
     sa.Column("retired_at", sa.BigInteger, nullable=False),
+)
+
+rounds: Final = sa.Table(
+    "rounds",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True, comment="of a work that comes round again: raw, tiles, archive, ..."),
+    sa.Column("ran_at", sa.BigInteger, nullable=False, comment="when it last ended"),
+    sa.Column("did_at", sa.BigInteger, comment="when it last had something to do"),
+    sa.Column("did", sa.JSON, nullable=False, comment="what it did then"),
 )
 
 arrivals: Final = sa.Table(
