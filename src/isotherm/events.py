@@ -137,7 +137,8 @@ class Counts(Struct, omit_defaults=True):
 
     `accepted` maps the start of each UTC event hour (milliseconds since the epoch, as text, after skew
     correction) to the events accepted for it. `rejected` maps a DropReason to events. `duplicate` is the
-    number of events of a batch whose id was already known. `sequence` and `dropped` are the sender's words.
+    number of events of a batch whose id was already known. `sequence` and `dropped` are the sender's words; where the
+    batch with a sequence is split over several records, `events` is the number of events in its whole body.
     """
 
     accepted: dict[str, int] = {}
@@ -145,6 +146,7 @@ class Counts(Struct, omit_defaults=True):
     duplicate: int = 0
     sequence: ViewSequence | None = None
     dropped: dict[str, int] = {}
+    events: int = 0
 
 
 class Envelope(Struct, kw_only=True):

@@ -192,13 +192,19 @@ def _slice(request: Request, rules: Rules, key: str, one: tuple[Piece, bool]) ->
     piece, first = one
     events = len(piece.positions)
     accepted = {str(piece.hour): events}
-    counts = msgspec.structs.replace(request.counts, accepted=accepted) if first else Counts(accepted=accepted)
+    counts = _of_first(request, accepted) if first else Counts(accepted=accepted)
     value = _envelope(request, counts, positions=piece.positions, batch=piece.batch)
     _check_size(value, rules)
     given = request.facts.batch_id
     identity = slice_id(request.facts.client_id, given, piece.hour) if given else None
     known = partial(_known_record, request, key, events, first=first)
     return Slice(Record(key, value, piece.first_ms, identity), known, events)
+
+
+def _of_first(request: Request, accepted: dict[str, int]) -> Counts:
+    """What is said of the whole request, with what its first slice holds."""
+    body = request.accepted + request.rejected if request.counts.sequence is not None else 0
+    return msgspec.structs.replace(request.counts, accepted=accepted, events=body)
 
 
 def _count(request: Request, parsed: Parsed) -> None:

@@ -46,13 +46,15 @@ def _ids_ok(client_id: str, screen_id: str) -> bool:
 
 
 class Tally(Struct, frozen=True):
-    """What the record at this offset says for the ledger. `counts` is None when not even that could be read."""
+    """What the record at this offset says for the ledger. `counts` is None when not even that could be read, and
+    `screen_id` empty when the record names no screen."""
 
     offset: int
     client_id: str
     received_at: int
     counts: Counts | None
     dead: bool = False
+    screen_id: str = ""
 
 
 class BatchRef(NamedTuple):
@@ -85,6 +87,7 @@ class _Facts(Struct):
     client_id: str
     received_at: int
     counts: Counts
+    screen_id: str = ""
 
 
 class _Work(Struct):
@@ -110,12 +113,12 @@ def _decode(records: Sequence[Stored]) -> Decoded:
         if envelope.batch is not None and envelope.batch.events:
             work.append(_Work(record, envelope, envelope.batch))
         else:
-            tallies.append(Tally(record.offset, envelope.client_id, envelope.received_at, envelope.counts))
+            tallies.append(_tally(record, envelope))
     tables, spoilt = _build(work)
     dead += [item.record for item in spoilt]
     lost = {id(item) for item in spoilt}
     kept = [item for item in work if id(item) not in lost]
-    tallies += [Tally(w.record.offset, w.envelope.client_id, w.envelope.received_at, w.envelope.counts) for w in kept]
+    tallies += [_tally(w.record, w.envelope) for w in kept]
     tallies += map(_dead_tally, dead)
     rows = _rows(tables, kept)
     shapes = {w.record.offset: shape for w in kept if (shape := shape_of(w.envelope, w.batch)) is not None}
@@ -165,6 +168,10 @@ def _checked(envelope: Envelope) -> Envelope | None:
     return envelope if usable else None
 
 
+def _tally(record: Stored, said: Envelope) -> Tally:
+    return Tally(record.offset, said.client_id, said.received_at, said.counts, screen_id=said.screen_id)
+
+
 def _dead_tally(record: Stored) -> Tally:
     """Whose events died, as far as the record still says it."""
     try:
@@ -173,7 +180,8 @@ def _dead_tally(record: Stored) -> Tally:
         return Tally(record.offset, "", record.timestamp, None, dead=True)
     if not client_id_ok(facts.client_id) or not 0 <= facts.received_at <= LATEST_MS:
         return Tally(record.offset, "", record.timestamp, None, dead=True)
-    return Tally(record.offset, facts.client_id, facts.received_at, facts.counts, dead=True)
+    screen_id = facts.screen_id if screen_id_ok(facts.screen_id) else ""
+    return Tally(record.offset, facts.client_id, facts.received_at, facts.counts, dead=True, screen_id=screen_id)
 
 
 _Tables = tuple[pa.Table, pa.Table]

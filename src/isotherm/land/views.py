@@ -1,0 +1,140 @@
+"""Page views: which of the events that a sender numbered have come, so that what is lost on the way shows.
+
+A sender numbers the events of a page view from 0 in the order in which it packs them, and says in each batch the
+number of its first event. So a batch stands for the numbers [first, first + events of the body). Of each view are kept
+the highest number seen and the runs below it that never came; a batch that comes again, by whatever way, fills nothing
+a second time. What a view sent after its last batch that came is not known to anybody.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+import numpy as np
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.engine import Connection
+
+from isotherm.clock import DAY_MS
+from isotherm.events import ViewSequence, hour_of
+from isotherm.store.tables import page_views
+from isotherm.store.upsert import among, upsert
+
+KEPT_MS: Final = 2 * DAY_MS
+"""A sender keeps what it could not send for a day at most; then nothing of a view comes any more."""
+FORGOTTEN_AT_ONCE: Final = 10_000
+"""Views that one call of `forget` drops."""
+MOST_EVENTS: Final = 10_000_000
+"""Of a view that numbers go higher than this, nobody says the truth: such batches count as not numbered."""
+MOST_RUNS: Final = 64
+"""Runs of missing events kept per view. Of more, the oldest are given up: what comes of them later fills nothing."""
+
+Run = tuple[int, int]
+"""Events [first, end) of a view."""
+
+
+class Part(Struct, frozen=True):
+    """The events [first, end) of a view, and the hour (ms) in which the record that holds them was received."""
+
+    first: int
+    end: int
+    hour: int
+
+
+class View(Struct, frozen=True):
+    """Events up to the highest number seen, and the runs below it that never came, in order."""
+
+    sent: int = 0
+    missing: Sequence[Run] = ()
+
+
+Parts = Mapping[bytes, tuple[str, Sequence[Part]]]
+"""By the view's id: whose it is, and what came of it, in the order of the log."""
+
+
+def view_id(client_id: str, view: str) -> bytes:
+    """16 bytes (BLAKE2b) that identify a client's page view."""
+    return blake2b(f"{client_id}\0{view}".encode("utf-8", "surrogatepass"), digest_size=16, person=b"view").digest()
+
+
+def part_of(sequence: ViewSequence, events: int, received_at: int) -> Part | None:
+    """What a batch with so many events in its body stands for; None when its numbers cannot be true."""
+    end = sequence.first_event + events
+    return Part(sequence.first_event, end, hour_of(received_at)) if end <= MOST_EVENTS else None
+
+
+def add(view: View, part: Part) -> tuple[View, int]:
+    """The view with the part, and how many of the part's events had not come before."""
+    first, end = part.first, part.end
+    if not view.missing and first == view.sent:
+        return View(end), end - first
+    missing: list[Run] = []
+    came = max(end - max(first, view.sent), 0)
+    for start, stop in view.missing:
+        filled = min(stop, end) - max(start, first)
+        if filled <= 0:
+            missing.append((start, stop))
+            continue
+        came += filled
+        missing += [run for run in ((start, first), (end, stop)) if run[0] < run[1]]
+    if first > view.sent:
+        missing.append((view.sent, first))
+    return View(max(view.sent, end), missing[-MOST_RUNS:]), came
+
+
+def count(connection: Connection, parts: Parts) -> dict[tuple[str, int, str, str], int]:
+    """Add parts to their views, in the landing's transaction. Returns the ledger's `sent` and `sequenced` of each.
+
+    A batch that shows that events were sent before it adds those to the hour in which it was received.
+    """
+    if not parts:
+        return {}
+    views = _look_up(connection, parts)
+    counts: dict[tuple[str, int, str, str], int] = {}
+    rows: list[dict[str, Any]] = []
+    for one, (client_id, came) in parts.items():
+        view = views.get(one, _NEW)
+        for part in came:
+            sent = view.sent
+            view, new = add(view, part)
+            for measure, events in (("sent", view.sent - sent), ("sequenced", new)):
+                if events:
+                    key = (client_id, part.hour, measure, "")
+                    counts[key] = counts.get(key, 0) + events
+        seen_at = max(part.hour for part in came)
+        rows.append({"id": one, "sent": view.sent, "missing": _pack(view.missing), "seen_at": seen_at})
+    upsert(connection, page_views, rows, update=("sent", "missing"), greatest=("seen_at",))
+    return counts
+
+
+_NEW: Final = View()
+
+
+def _look_up(connection: Connection, ids: Iterable[bytes]) -> dict[bytes, View]:
+    found: dict[bytes, View] = {}
+    for condition in among(connection, page_views.c.id, list(ids)):
+        statement = sa.select(page_views.c.id, page_views.c.sent, page_views.c.missing).where(condition)
+        for one, sent, missing in connection.execute(statement):
+            found[bytes(one)] = View(sent, _unpack(missing))
+    return found
+
+
+def forget(connection: Connection, landed_until_ms: int) -> int:
+    """Drop views of which nothing can come any more: everything received up to the moment is landed.
+
+    The oldest, FORGOTTEN_AT_ONCE at most, as landings wait meanwhile. Returns how many.
+    """
+    old = page_views.c.seen_at < landed_until_ms - KEPT_MS
+    oldest = sa.select(page_views.c.id).where(old).order_by(page_views.c.seen_at).limit(FORGOTTEN_AT_ONCE)
+    return connection.execute(sa.delete(page_views).where(page_views.c.id.in_(oldest))).rowcount
+
+
+def _pack(missing: Sequence[Run]) -> bytes | None:
+    """Little-endian pairs (first, end) of 32 bits."""
+    return np.array(missing, "<u4").tobytes() if missing else None
+
+
+def _unpack(packed: bytes | None) -> Sequence[Run]:
+    if packed is None:
+        return ()
+    return [(first, end) for first, end in np.frombuffer(packed, "<u4").reshape(-1, 2).tolist()]
