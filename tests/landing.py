@@ -90,6 +90,10 @@ class World:
         frames = [read(self.lake.root / file.path) for file in self.manifest.listed(format=form)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["client_id"])
 
+    def frame_of(self, path: str) -> pd.DataFrame:
+        """The rows of one Parquet file."""
+        return pd.read_parquet(self.lake.root / path)
+
     def identities(self, form: str = "parquet") -> list[Identity]:
         if form == "jsonl":
             frame = self.frame(form)

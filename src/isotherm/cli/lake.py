@@ -139,7 +139,7 @@ def cat(
     shown = 0
     with (
         _opened((settings or Stores()).settings()) as (lake, manifest),
-        manifest.snapshot(start=first, end=last, client_ids=_clients(client), format=format) as snapshot,
+        manifest.snapshot(start=first, end=last, client_ids=_clients(client), format=format, raw_only=None) as snapshot,
     ):
         total = sum(f.rows for f in snapshot.files)
         for part in _tables(lake, snapshot.files, limit):

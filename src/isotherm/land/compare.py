@@ -62,7 +62,8 @@ def compare(
     """Compare the listed files of hours in [start, end) and these clients (None: all), at one version."""
     with writing(manifest.engine) as connection:
         taken = [
-            manifest.take(connection, start=start, end=end, client_ids=client_ids, format=name) for name in FORMATS
+            manifest.take(connection, start=start, end=end, client_ids=client_ids, format=name, raw_only=None)
+            for name in FORMATS
         ]
     try:
         return _report(lake, manifest, taken)

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.engine import Connection
 
-from isotherm.store.tables import arrivals, dirty, files, ledger, positions
-from isotherm.store.upsert import upsert
+from isotherm.store.tables import arrivals, dirty, files, ledger, positions, retired
+from isotherm.store.upsert import among, upsert
 
 
 class Lost(Exception):
@@ -48,6 +48,21 @@ def unchanged(connection: Connection, compared: Compared) -> None:
         files.c.listed_version > compared.version,
     )
     if compared.hours & {(client_id, hour) for client_id, hour in connection.execute(newer)}:
+        raise Lost
+
+
+def retired_hours(connection: Connection, hours: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Those of the (client_id, hour) whose raw events are gone by retention: their maps must not be made anew."""
+    found: set[tuple[str, int]] = set()
+    for condition in among(connection, retired.c.start, sorted({hour for _, hour in hours})):
+        statement = sa.select(retired.c.client_id, retired.c.start).where(retired.c.what == "raw", condition)
+        found |= {(client_id, start) for client_id, start in connection.execute(statement)}
+    return found & set(hours)
+
+
+def not_retired(connection: Connection, hours: Collection[tuple[str, int]]) -> None:
+    """Raises Lost when the raw events of one of the hours were retired after its rows were judged."""
+    if retired_hours(connection, hours):
         raise Lost
 
 

@@ -21,6 +21,6 @@ def new_rows(parts: Sequence[Part], lake: Lake, manifest: Manifest) -> tuple[lis
         return judged, None
     hours = [part.hour for part in suspects]
     clients = sorted({part.client_id for part in suspects})
-    with manifest.snapshot(start=min(hours), end=max(hours) + 1, client_ids=clients) as snapshot:
+    with manifest.snapshot(start=min(hours), end=max(hours) + 1, client_ids=clients, raw_only=None) as snapshot:
         judged += without_known(suspects, lake, snapshot)
     return judged, Compared(snapshot.version, frozenset((part.client_id, part.hour) for part in suspects))

@@ -70,11 +70,12 @@ def merge_closed(
     """
     closed = now_ms - int(settings.close_delay_seconds * SECOND_MS) - HOUR_MS
     quiet_ms = int(settings.land_flush_seconds * SECOND_MS)
-    # Nothing lands in hours older than this, so they are as merged as they get.
+    # Nothing that is tiled lands in hours older than this, so they are as merged as they get.
     oldest = now_ms - settings.late_horizon_ms - (settings.log_retention_days + 1) * DAY_MS
     merge = partial(merge_hour, lake, manifest, limits=Limits.of(settings), now_ms=now_ms, quiet_ms=quiet_ms)
     made, failed = 0, None
-    for client_id, hour, file_format in manifest.crowded(oldest, closed):
+    crowded = [*manifest.crowded(0, oldest - 1, raw_only=True), *manifest.crowded(oldest, closed)]
+    for client_id, hour, file_format in crowded:
         checkpoint("hour")
         try:
             made += merge(client_id, hour, file_format, checkpoint=checkpoint)
@@ -108,7 +109,13 @@ def merge_hour(
     if newest is None or now_ms - newest < quiet_ms or manifest.begun(client_id, hour, format, now_ms - _CLAIM_MS):
         return 0
     choose = partial(groups, patient=now_ms - newest >= _QUIET_MS, limits=limits)
-    selection: Selection = {"start": hour, "end": hour + 1, "client_ids": [client_id], "format": format}
+    selection: Selection = {
+        "start": hour,
+        "end": hour + 1,
+        "client_ids": [client_id],
+        "format": format,
+        "raw_only": None,
+    }
     if not any(choose(manifest.listed(**selection))):
         return 0
     with manifest.snapshot(**selection) as snapshot:
@@ -118,10 +125,15 @@ def merge_hour(
 def groups(files: Sequence[LakeFile], *, patient: bool, limits: Limits) -> Iterator[list[LakeFile]]:
     """Which of an hour's files to merge with each other: each group makes one file of the target size or less.
 
-    A group of more than FAN_IN files fits into memory; what it makes is merged further the next time. While late
-    events still come (not `patient`), a large file is left alone until the small ones add up: otherwise a trickle
-    would rewrite it again and again.
+    Files that are tiled and files that are not stay apart. A group of more than FAN_IN files fits into memory; what it
+    makes is merged further the next time. While late events still come (not `patient`), a large file is left alone
+    until the small ones add up: otherwise a trickle would rewrite it again and again.
     """
+    for raw_only in (False, True):
+        yield from _groups([file for file in files if file.raw_only is raw_only], patient=patient, limits=limits)
+
+
+def _groups(files: Sequence[LakeFile], *, patient: bool, limits: Limits) -> Iterator[list[LakeFile]]:
     ordered = sorted(files, key=lambda file: (file.rows, file.path))
     if not patient:
         while len(ordered) > 1 and ordered[-1].rows > _OUTWEIGHED * sum(file.rows for file in ordered[:-1]):
@@ -252,6 +264,7 @@ def _describe(old: Sequence[LakeFile]) -> LakeFile:
         max_time=max(file.max_time for file in old),
         row_hash=rowhash.add(file.row_hash for file in old),
         ranges=ranges,
+        raw_only=one.raw_only,
     )
 
 

@@ -97,6 +97,7 @@ def _hours(connection: Connection, client_id: str, lake_format: str) -> list[_Ho
             files.c.hour == dirty.c.start,
             files.c.client_id == dirty.c.client_id,
             files.c.format == lake_format,
+            sa.not_(files.c.raw_only),
         )
         .scalar_subquery()
     )
