@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 from msgspec import Struct
 
-from isotherm.land import imports, known, ledger, rowhash, shapes
+from isotherm.land import imports, known, late, rowhash, shapes
+from isotherm.land.books import Books, Key
 from isotherm.land.columns import Decoded
 from isotherm.land.effects import Compared
 from isotherm.land.lake import Lake
@@ -35,11 +36,18 @@ class Fresh(Struct, frozen=True):
 
 
 def new_rows(
-    decoded: Sequence[Decoded], counts: "Counter[ledger.Key]", lake: Lake, manifest: Manifest, *, by_id: bool
+    decoded: Sequence[Decoded],
+    books: Books,
+    lake: Lake,
+    manifest: Manifest,
+    rule: late.Rule,
+    *,
+    by_id: bool,
 ) -> Fresh:
-    """What of the decoded rows is new, as far as is known now; `counts` learns what becomes of each row.
+    """What of the decoded rows is new, as far as is known now; `books` learn what becomes of each row.
 
-    With `by_id`, rows of batches that were landed before are dropped; imported ones are compared with the lake.
+    With `by_id`, rows of batches that were landed before are dropped; imported ones are compared with the lake. What
+    is too late for the maps by the `rule` has parts of its own.
     """
     rows, claims = Rows.of(one.rows for one in decoded), None
     if not len(rows.record):
@@ -47,16 +55,16 @@ def new_rows(
     if by_id:
         judged = _known(decoded, manifest)
         claims = judged.claims
-        ledger.fold_duplicates(counts, judged.dropped)
         if judged.keep is not None:
+            books.add_known(judged.dropped, split(rows.only(~judged.keep)))
             rows = rows.only(judged.keep)
     kept: list[Part] = []
     found, compared = imports.new_rows(list(split(rows)), lake, manifest)
-    for part, mask in found:
-        ledger.fold_rows(counts, part, mask)
+    for part, mask in late.divide(found, rule, manifest.engine):
+        books.add_rows(part, mask)
         if mask.any():
             rows = part.table if mask.all() else part.table.filter(pa.array(mask))
-            kept.append(Part(part.client_id, part.hour, rows, part.imported[mask]))
+            kept.append(Part(part.client_id, part.hour, rows, part.imported[mask], part.raw_only))
     return Fresh(kept, claims, compared)
 
 
@@ -74,7 +82,9 @@ def said_by(decoded: Sequence[Decoded], fresh: Fresh) -> dict[str, Any]:
     arrived = totals(tally for d in decoded for tally in d.tallies)
     said = {offset: shape for d in decoded for offset, shape in d.shapes.items()}
     return {
-        "received": {(p.client_id, p.hour): int(int64(p.table, "received_at").min()) for p in fresh.parts},
+        "received": {
+            (p.client_id, p.hour): int(int64(p.table, "received_at").min()) for p in fresh.parts if not p.raw_only
+        },
         "newest": {client_id: one.newest for client_id, one in arrived.items()},
         "shapes": shapes.fold(((p.client_id, int64(p.table, "log_offset")) for p in fresh.parts), said),
         "claims": fresh.claims,
@@ -102,7 +112,7 @@ def keep(dead: LocalLake, log: str, place: str, value: bytes) -> str:
     return name
 
 
-def measure(files: int, counts: "Counter[ledger.Key]") -> int:
+def measure(files: int, counts: "Counter[Key]") -> int:
     """Tell the metrics what was landed. Returns the rows."""
     rows = sum(events for key, events in counts.items() if key[2] == "landed")
     dropped = sum(events for key, events in counts.items() if key[2] in ("landing_duplicate", "dead"))

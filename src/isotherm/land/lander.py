@@ -13,13 +13,15 @@ from isotherm.clock import MINUTE_MS, SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import EventLog, Stored
-from isotherm.land import behind, gaps, ledger
+from isotherm.land import behind, gaps
 from isotherm.land.assemble import Fresh, keep, measure, new_rows, plan, said_by
+from isotherm.land.books import Books, Key
 from isotherm.land.buffers import Buffer, LanderStatus, PartitionStatus, by_partition
 from isotherm.land.intake import SharedIntake
 from isotherm.land.lake import Lake
 from isotherm.land.lake_local import LocalLake
 from isotherm.land.landing import Gap, LakeFile, Landing
+from isotherm.land.late import Rule
 from isotherm.land.manifest import Manifest
 from isotherm.land.scanned import claim_log
 from isotherm.land.store import Checkpoint, no_checkpoint, write_and_land
@@ -261,7 +263,7 @@ class Lander:
         Marks of transactions, which nobody is given either, stand behind the tail: they are no loss.
         """
         now = self._clock.now_ms()
-        if all(now - self._tails_asked.get(partition, -_TAIL_MS) < _TAIL_MS for partition in dry):
+        if all(abs(now - self._tails_asked.get(partition, -_TAIL_MS)) < _TAIL_MS for partition in dry):
             return
         tails = self._log.status().tail
         for partition, buffer in dry.items():
@@ -271,16 +273,18 @@ class Lander:
 
     def _old(self, partition: int) -> bool:
         waited_ms = self._clock.now_ms() - self._buffers[partition].since
-        return waited_ms >= self._settings.land_flush_seconds * SECOND_MS
+        # Less than nothing: the clock was set back, nobody knows by how much.
+        return waited_ms < 0 or waited_ms >= self._settings.land_flush_seconds * SECOND_MS
 
     def _land(self, partition: int, buffer: Buffer) -> int:
         """Files, then the one transaction, then the log. Returns the rows landed, 0 if another lander was first."""
         self._keep_dead(buffer)
-        counts: Counter[ledger.Key] = Counter()
-        ledger.fold_tallies(counts, [tally for d in buffer.decoded for tally in d.tallies])
-        fresh = new_rows(buffer.decoded, counts, self._lake, self._manifest, by_id=not self._log.knows_ids)
+        books = Books(self._settings.close_delay_seconds * SECOND_MS)
+        books.add_tallies(tally for d in buffer.decoded for tally in d.tallies)
+        rule = Rule.of(self._settings, self._clock.now_ms())
+        fresh = new_rows(buffer.decoded, books, self._lake, self._manifest, rule, by_id=not self._log.knows_ids)
         planned = plan(fresh.parts, (self.log_identity, partition), buffer.first, buffer.next - 1, self._formats)
-        landing = self._landing(partition, buffer, fresh, counts)
+        landing = self._landing(partition, buffer, fresh, books)
         del self._buffers[partition], fresh
         buffer.decoded.clear()
         version, written = write_and_land(self._lake, self._manifest, landing, planned, self._checkpoint)
@@ -294,9 +298,9 @@ class Lander:
         self._log.commit(CONSUMER, partition, landing.next)
         self._checkpoint("committed")
         self._buffers[partition] = Buffer(landing.next, landing.next, [])
-        return self._count(written, counts)
+        return self._count(written, books.counts)
 
-    def _landing(self, partition: int, buffer: Buffer, fresh: Fresh, counts: "Counter[ledger.Key]") -> Landing:
+    def _landing(self, partition: int, buffer: Buffer, fresh: Fresh, books: Books) -> Landing:
         """What the one transaction says of these rows; the files come when they are written."""
         return Landing(
             log=self.log_identity,
@@ -304,7 +308,9 @@ class Lander:
             first=buffer.first,
             next=buffer.next,
             files=[],
-            counts=counts,
+            counts=books.counts,
+            screens=books.screens,
+            views=books.views,
             received_until=buffer.newest,
             gaps=buffer.gaps,
             **said_by(buffer.decoded, fresh),
@@ -317,7 +323,7 @@ class Lander:
             _log.warning("a record is unusable", partition=record.partition, offset=record.offset, kept=name)
         self._checkpoint("dead")
 
-    def _count(self, written: list[LakeFile], counts: "Counter[ledger.Key]") -> int:
+    def _count(self, written: list[LakeFile], counts: "Counter[Key]") -> int:
         self._last_landing_at = self._clock.now_ms()
         return measure(len(written), counts)
 

@@ -9,6 +9,7 @@ from isotherm.land.effects import Compared
 from isotherm.land.known import Claims
 from isotherm.land.scanned import Scanned
 from isotherm.land.shapes import Key, Seen
+from isotherm.land.views import Parts
 
 
 class OffsetRange(Struct, frozen=True):
@@ -32,7 +33,10 @@ class Gap(Struct, frozen=True):
 
 
 class LakeFile(Struct, frozen=True):
-    """One listed file. `hour` is the start of its event hour; times are in ms, both ends inclusive."""
+    """One listed file. `hour` is the start of its event hour; times are in ms, both ends inclusive.
+
+    The rows of a `raw_only` file are kept and never tiled; see `late.py`.
+    """
 
     path: str
     format: str
@@ -44,6 +48,7 @@ class LakeFile(Struct, frozen=True):
     max_time: int
     row_hash: str
     ranges: list[OffsetRange]
+    raw_only: bool = False
 
 
 class Snapshot(Struct, frozen=True):
@@ -60,9 +65,11 @@ class Landing(Struct, frozen=True):
     `counts` maps (client_id, hour of receipt, measure, reason) to events, `received` maps (client_id, event hour) to
     when the first of its events was received, and `newest` a client to when its last accepted event was. `shapes`
     says how large screens are, `received_until` when the newest record came. What the rows were chosen by must still
-    hold: `compared` hours without new files, and `claims` on batches, on logs that keep no ids. Where the records are
+    hold: `compared` hours without new files, hours of files to be tiled whose raw events are not retired, and
+    `claims` on batches, on logs that keep no ids. Where the records are
     lines of a sink's file, `scanned` says so: then the file, not the partition's position, lands once. `gaps` are
-    those of the records that the log had lost.
+    those of the records that the log had lost. `screens` maps (client_id, screen_id, event hour) to `books.COLUMNS`,
+    `views` a page view's id to what came of it.
     """
 
     log: str
@@ -79,6 +86,8 @@ class Landing(Struct, frozen=True):
     claims: Claims | None = None
     scanned: Scanned | None = None
     gaps: Sequence[Gap] = ()
+    screens: Mapping[tuple[str, str, int], Sequence[int]] = {}
+    views: Parts = {}
 
 
 class Progress(NamedTuple):

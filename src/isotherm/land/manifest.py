@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from isotherm.clock import HOUR_MS, Clock
 from isotherm.errors import IsothermError
-from isotherm.land import effects, gaps, known, rowhash, scanned
+from isotherm.land import books, effects, gaps, known, rowhash, scanned, views
 from isotherm.land.effects import Lost
 from isotherm.land.lake import Lake
 from isotherm.land.landing import LakeFile, Landing, OffsetRange, Progress, Snapshot
@@ -40,6 +40,7 @@ class Selection(TypedDict):
     end: int | None
     client_ids: Sequence[str] | None
     format: str | None
+    raw_only: bool | None
 
 
 class Manifest:
@@ -58,10 +59,14 @@ class Manifest:
         end: int | None = None,
         client_ids: Sequence[str] | None = None,
         format: str | None = None,  # noqa: A002 - the manifest's word
+        raw_only: bool | None = False,
     ) -> Generator[Snapshot]:
-        """The files of hours in [start, end), of these clients (None: all), in one format, leased."""
+        """The files of hours in [start, end), of these clients (None: all), in one format, leased.
+
+        What maps are made of, unless `raw_only` asks for the files that are never tiled (True), or for all (None).
+        """
         with writing(self.engine) as connection:
-            taken = self.take(connection, start=start, end=end, client_ids=client_ids, format=format)
+            taken = self.take(connection, start=start, end=end, client_ids=client_ids, format=format, raw_only=raw_only)
         try:
             yield taken
         finally:
@@ -75,13 +80,14 @@ class Manifest:
         end: int | None = None,
         client_ids: Sequence[str] | None = None,
         format: str | None = None,  # noqa: A002
+        raw_only: bool | None = False,
     ) -> Snapshot:
         """`snapshot` inside the caller's write transaction; the caller releases it when done."""
         # The lock makes landings on a server with concurrent writers wait until this list is complete.
         version = connection.execute(
             sa.select(sequences.c.value).where(sequences.c.name == "version").with_for_update()
         ).scalar_one()
-        wanted = _selection(start, end, client_ids) & (files.c.format == (format or self.default_format))
+        wanted = _selection(start, end, client_ids, raw_only) & (files.c.format == (format or self.default_format))
         snapshot = Snapshot(uuid.uuid4().hex, version, list(_listed(connection, wanted)))
         expires_at = self.clock.now_ms() + LEASE_MS
         connection.execute(snapshots.insert().values(id=snapshot.id, version=version, expires_at=expires_at))
@@ -107,9 +113,13 @@ class Manifest:
         end: int | None = None,
         client_ids: Sequence[str] | None = None,
         format: str | None = None,  # noqa: A002
+        raw_only: bool | None = None,
     ) -> list[LakeFile]:
-        """The list alone, without a lease: for people and for planning; the files may be gone when opened."""
-        wanted = _selection(start, end, client_ids)
+        """The list alone, without a lease: for people and for planning; the files may be gone when opened.
+
+        All of them, unless `raw_only` asks for those that are never tiled (True), or for the others (False).
+        """
+        wanted = _selection(start, end, client_ids, raw_only)
         if format is not None:
             wanted &= files.c.format == format
         with reading(self.engine) as connection:
@@ -133,7 +143,7 @@ class Manifest:
         now = self.clock.now_ms()
         rows = [
             {"path": f.path, "state": "pending", "format": f.format, "client_id": f.client_id, "hour": f.hour}
-            | {"created_at": now}
+            | {"created_at": now, "raw_only": f.raw_only}
             for f in planned
         ]
         if rows:
@@ -144,8 +154,8 @@ class Manifest:
         """List the files, move the position, fold the counts and mark the hours, all in one transaction.
 
         Returns the manifest version, or None when another lander has landed these records, batches of theirs or rows
-        in the compared hours, or the sweeper has taken the files for dead: nothing is listed then, and the caller's
-        files are its own to `discard`.
+        in the compared hours, the sweeper has taken the files for dead, or retention has taken the raw events of an
+        hour that was to be marked: nothing is listed then, and the caller's files are its own to `discard`.
         """
         try:
             with writing(self.engine) as connection:
@@ -164,9 +174,12 @@ class Manifest:
                     scanned.write(connection, one.scanned, version, self.clock.now_ms())
                 gaps.write(connection, landing.log, landing.gaps)
                 effects.fold(connection, landing.counts)
+                effects.fold(connection, views.count(connection, landing.views))
+                books.write_screens(connection, landing.screens)
                 effects.arrive(connection, landing.counts, landing.newest)
                 write_shapes(connection, landing.shapes)
-                hours = {(f.client_id, f.hour) for f in landing.files}
+                hours = {(f.client_id, f.hour) for f in landing.files if not f.raw_only}
+                effects.not_retired(connection, hours)
                 effects.mark(connection, hours, landing.received, version, self.clock.now_ms())
                 return version
         except Lost:
@@ -189,26 +202,15 @@ class Manifest:
         except Lost:
             return None
 
-    def expire(self, before_ms: int) -> int:
-        """Take the files of every hour that ended at `before_ms` or earlier off the list; returns how many."""
-        old = (files.c.state == "listed") & (files.c.hour <= before_ms - HOUR_MS)
-        with reading(self.engine) as connection:
-            if not connection.execute(sa.select(sa.exists().where(old))).scalar_one():
-                return 0
-        with writing(self.engine) as connection:
-            version = next_version(connection)
-            return connection.execute(
-                sa.update(files).where(old).values(state="delisted", delisted_version=version)
-            ).rowcount
-
-    def crowded(self, first_hour: int, last_hour: int) -> list[tuple[str, int, str]]:
-        """(client_id, hour, format) of hours from the first to the last that have more than one file, oldest first."""
+    def crowded(self, first_hour: int, last_hour: int, *, raw_only: bool | None = None) -> list[tuple[str, int, str]]:
+        """(client_id, hour, format) of hours from the first to the last that have more than one file of one kind,
+        oldest first; of the kind that `raw_only` says, None: of either."""
         key = (files.c.client_id, files.c.hour, files.c.format)
-        hours = files.c.hour.between(first_hour, last_hour)
-        statement = sa.select(*key).where(files.c.state == "listed", hours).group_by(*key)
+        hours = files.c.hour.between(first_hour, last_hour) & _kind(raw_only)
+        statement = sa.select(*key).where(files.c.state == "listed", hours).group_by(*key, files.c.raw_only)
         statement = statement.having(sa.func.count() > 1).order_by(files.c.hour, files.c.client_id, files.c.format)
         with reading(self.engine) as connection:
-            return [(client_id, hour, name) for client_id, hour, name in connection.execute(statement)]
+            return list(dict.fromkeys((client, hour, name) for client, hour, name in connection.execute(statement)))
 
     def newest(self, client_id: str, hour: int, format: str) -> int | None:  # noqa: A002
         """When the newest listed file of this client, hour and format was begun; None when there is none."""
@@ -334,10 +336,11 @@ def _removable(connection: Connection, which: sa.ColumnElement[bool]) -> list[st
     return list(connection.execute(sa.select(files.c.path).where(which, files.c.state == "delisted")).scalars())
 
 
-def _sums(group: Sequence[LakeFile]) -> dict[tuple[str, str, int], tuple[int, str]]:
-    """(rows, row hash) per format, client and hour."""
-    keys = {(f.format, f.client_id, f.hour) for f in group}
-    parts = {key: [f for f in group if (f.format, f.client_id, f.hour) == key] for key in keys}
+def _sums(group: Sequence[LakeFile]) -> dict[tuple[str, str, int, bool], tuple[int, str]]:
+    """(rows, row hash) per format, client, hour, and whether they are tiled."""
+    parts: dict[tuple[str, str, int, bool], list[LakeFile]] = {}
+    for f in group:
+        parts.setdefault((f.format, f.client_id, f.hour, f.raw_only), []).append(f)
     return {key: (sum(f.rows for f in part), rowhash.add(f.row_hash for f in part)) for key, part in parts.items()}
 
 
@@ -345,8 +348,16 @@ def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
     return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
 
 
-def _selection(start: int | None, end: int | None, client_ids: Sequence[str] | None) -> sa.ColumnElement[bool]:
-    wanted: sa.ColumnElement[bool] = files.c.state == "listed"
+def _kind(raw_only: bool | None) -> sa.ColumnElement[bool]:
+    if raw_only is None:
+        return sa.true()
+    return files.c.raw_only if raw_only else sa.not_(files.c.raw_only)
+
+
+def _selection(
+    start: int | None, end: int | None, client_ids: Sequence[str] | None, raw_only: bool | None
+) -> sa.ColumnElement[bool]:
+    wanted = (files.c.state == "listed") & _kind(raw_only)
     if start is not None:
         wanted &= files.c.hour >= start
     if end is not None:
@@ -365,4 +376,4 @@ def _listed(connection: Connection, wanted: sa.ColumnElement[bool]) -> Iterable[
     names = [name for name in LakeFile.__struct_fields__ if name != "ranges"]
     chosen = sa.select(*[files.c[name] for name in names]).where(wanted)
     for row in connection.execute(chosen.order_by(files.c.hour, files.c.client_id, files.c.path)):
-        yield LakeFile(*row, ranges=ranges.get(row[0], []))
+        yield LakeFile(**dict(zip(names, row, strict=True)), ranges=ranges.get(row.path, []))

@@ -15,7 +15,7 @@ from isotherm.clock import HOUR_MS, iso
 from isotherm.events import client_id_ok
 from isotherm.land import rowhash
 from isotherm.land.lake import Lake
-from isotherm.land.manifest import LakeFile, OffsetRange, Snapshot
+from isotherm.land.landing import LakeFile, OffsetRange, Snapshot
 from isotherm.land.rows import Rows, joined, whole
 from isotherm.land.schema import SORT_ORDER
 from isotherm.land.write import SUFFIXES, read_pieces
@@ -27,12 +27,16 @@ _PIECE_ROWS: Final = 1 << 20
 
 
 class Part(Struct):
-    """The rows of one client and event hour; `imported` says per row whether it came through the import door."""
+    """The rows of one client and event hour; `imported` says per row whether it came through the import door.
+
+    `raw_only` rows are kept and never tiled; see `late.py`.
+    """
 
     client_id: str
     hour: int
     table: pa.Table
     imported: Mask
+    raw_only: bool = False
 
 
 def split(rows: Rows) -> Iterator[Part]:
@@ -141,6 +145,7 @@ def describe(part: Part, format: str, ranges: Sequence[OffsetRange], stem: str) 
         max_time=int(times.max()),
         row_hash=rowhash.add(r.row_hash for r in ranges),
         ranges=list(ranges),
+        raw_only=part.raw_only,
     )
 
 

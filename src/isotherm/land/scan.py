@@ -7,7 +7,6 @@ batches, or, where the batch is older than ids are kept, by looking into the hou
 
 import re
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from hashlib import blake2b
@@ -19,16 +18,18 @@ import structlog
 from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
-from isotherm.clock import DAY_MS, Clock, iso
+from isotherm.clock import DAY_MS, SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog, Stored
-from isotherm.land import known, ledger, scanned
+from isotherm.land import known, scanned
 from isotherm.land.assemble import Fresh, keep, measure, new_rows, plan, said_by
+from isotherm.land.books import Books
 from isotherm.land.columns import Decoded, decode_records
 from isotherm.land.lake import Found, Lake
 from isotherm.land.lake_local import LocalLake
 from isotherm.land.lander import pause
 from isotherm.land.landing import Landing
+from isotherm.land.late import Rule
 from isotherm.land.manifest import Manifest
 from isotherm.land.scan_source import Source
 from isotherm.land.scan_text import Lines, Unreadable, digest, lines_of, unpack
@@ -284,19 +285,22 @@ class Scanner:
     def _land_lines(
         self, found: Found, before: State | None, start: State, after: State, decoded: list[Decoded]
     ) -> int:
-        counts: Counter[ledger.Key] = Counter()
-        ledger.fold_tallies(counts, [tally for one in decoded for tally in one.tallies])
-        fresh = self._kept_from_now(new_rows(decoded, counts, self._lake, self._manifest, by_id=True))
+        books = Books(self._settings.close_delay_seconds * SECOND_MS)
+        books.add_tallies(tally for one in decoded for tally in one.tallies)
+        rule = Rule.of(self._settings, self._clock.now_ms())
+        fresh = self._kept_from_now(new_rows(decoded, books, self._lake, self._manifest, rule, by_id=True))
         last = max(after.lines - 1, start.lines)
         planned = plan(fresh.parts, (self._name, start.number), start.lines, last, self._settings.land_formats)
-        rows = sum(events for key, events in counts.items() if key[2] == "landed")
+        rows = sum(events for key, events in books.counts.items() if key[2] == "landed")
         landing = Landing(
             log=self._name,
             partition=start.number,
             first=start.lines,
             next=after.lines,
             files=[],
-            counts=counts,
+            counts=books.counts,
+            screens=books.screens,
+            views=books.views,
             scanned=Scanned(self._name, found.path, before, after, rows),
             **said_by(decoded, fresh),
         )
@@ -309,7 +313,7 @@ class Scanner:
             return 0
         self._checkpoint("landed")
         self._last_landing_at = self._clock.now_ms()
-        return measure(len(written), counts)
+        return measure(len(written), books.counts)
 
     def _kept_from_now(self, fresh: Fresh) -> Fresh:
         """Ids are kept from their landing on: a sink may bring old records, and their second copies after them."""

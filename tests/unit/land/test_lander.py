@@ -153,7 +153,7 @@ def test_the_ledger_adds_up(world: World) -> None:
 def test_a_difference_in_the_ledger_is_named() -> None:
     rows = [ledger.LedgerRow("a", 0, "received", "", 5), ledger.LedgerRow("a", 0, "accepted", "", 4)]
     assert len(ledger.check(rows)) == 2
-    assert "received 5 is not accepted + rejected + duplicate = 4" in ledger.check(rows)[0]
+    assert "received 5 is not accepted + rejected + duplicate + sampled_out = 4" in ledger.check(rows)[0]
 
 
 def test_imported_rows_the_lake_holds_are_dropped(world: World) -> None:
