@@ -40,3 +40,15 @@ def iso(ms: int) -> str:
     """Milliseconds since the epoch as RFC 3339 in UTC, e.g. 2026-02-02T10:15:00.000Z."""
     moment = datetime.fromtimestamp(ms // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people, e.g. 2 h 5 min."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"

@@ -1,10 +1,16 @@
-"""Metrics as data: names, units and meanings. Every component emits received, sent, failed and dropped."""
+"""Metrics as data: names, units and meanings. Every component emits received, sent, failed and dropped.
+
+Beside these stand `process_*`: memory, CPU, open files and the start of the process, as the client library names them.
+"""
+
+import platform
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
@@ -13,10 +19,15 @@ from prometheus_client import (
 disable_created_metrics()
 
 REGISTRY = CollectorRegistry(auto_describe=True)
+ProcessCollector(registry=REGISTRY)
 
+BUILD = Gauge(
+    "isotherm_build_info", "Always 1; the labels say what runs.", ["version", "python", "role"], registry=REGISTRY
+)
 COMPONENT_EVENTS = Counter(
     "isotherm_component_events",
-    "Events that went through a component, by what became of them (received, sent, failed, dropped).",
+    "What went through a component, by what became of it (received, sent, failed, dropped): events, but records for "
+    "eventlog and requests for serve. Behind the log, failed counts failures: what they met is tried again.",
     ["component", "outcome"],
     registry=REGISTRY,
 )
@@ -44,6 +55,15 @@ LAG_RECORDS = Gauge(
     ["consumer"],
     registry=REGISTRY,
 )
+LAG_SECONDS = Gauge(
+    "isotherm_log_lag_seconds",
+    "For how long the oldest record waits that the consumer has not done, in seconds; 0 when none waits.",
+    ["consumer"],
+    registry=REGISTRY,
+)
+LOG_MAX_BYTES = Gauge(
+    "isotherm_log_max_bytes", "Size limit of the log; 0 where the log has none of ours.", registry=REGISTRY
+)
 GAP_RECORDS = Counter(
     "isotherm_log_gap_records",
     "Records that the log had lost before they were landed; their events are in no map.",
@@ -64,6 +84,44 @@ LANDED_ROWS = Counter("isotherm_land_rows", "Rows listed in the lake's manifest.
 LANDED_FILES = Counter("isotherm_land_files", "Files listed in the lake's manifest.", registry=REGISTRY)
 TILE_JOBS = Counter("isotherm_tile_jobs", "Tile jobs by level and outcome.", ["level", "outcome"], registry=REGISTRY)
 TILE_JOB_SECONDS = Counter("isotherm_tile_job_seconds", "Seconds spent in tile jobs.", ["level"], registry=REGISTRY)
+TILES_BEHIND = Gauge(
+    "isotherm_tiles_behind_seconds",
+    "Since when the published maps lack something that landed, in seconds; 0 when they hold all. Of days and weeks "
+    "those that are over: the running ones are read from their parts.",
+    ["level"],
+    registry=REGISTRY,
+)
+TILES_FAILING = Gauge(
+    "isotherm_tiles_failing_buckets",
+    "Buckets whose last tile job in this process failed; it is tried again.",
+    ["level"],
+    registry=REGISTRY,
+)
+LEDGER_DIFFERENCE = Gauge(
+    "isotherm_ledger_difference_hours",
+    "Hours of a client, of the last eight days, whose sums in the ledger do not close: it must be 0.",
+    registry=REGISTRY,
+)
+STORE_BYTES = Gauge(
+    "isotherm_store_bytes",
+    "What a store holds, in bytes: log, lake (part: its format), tiles, database, dead.",
+    ["store", "part"],
+    registry=REGISTRY,
+)
+DISK_FREE = Gauge(
+    "isotherm_disk_free_bytes",
+    "Free bytes of the disk that a store of this machine is on.",
+    ["store"],
+    registry=REGISTRY,
+)
+DISK_RESERVE = Gauge(
+    "isotherm_disk_reserve_bytes", "With less than this free, the collector answers 503.", registry=REGISTRY
+)
+MEASURED_AT = Gauge(
+    "isotherm_measured_timestamp_seconds",
+    "When ledger, stores and disks were last measured by this process; 0 before the first time.",
+    registry=REGISTRY,
+)
 LIVE_WINDOWS = Gauge("isotherm_live_windows", "Living windows that this process shows.", registry=REGISTRY)
 DIRTY_BUCKETS = Gauge("isotherm_dirty_buckets", "Buckets that wait to be tiled again.", ["level"], registry=REGISTRY)
 CACHE_CALLS = Counter(
@@ -81,6 +139,12 @@ QUERY_CACHE = Counter(
 QUERY_SECONDS = Histogram(
     "isotherm_query_seconds", "Seconds to answer a query API request.", ["route"], registry=REGISTRY
 )
+
+
+def name_build(version: str, role: str) -> None:
+    """Say what runs in this process; called once, when it starts."""
+    BUILD.clear()
+    BUILD.labels(version, platform.python_version(), role).set(1)
 
 
 def render() -> bytes:

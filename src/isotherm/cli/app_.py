@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from isotherm.cli.checks import check_exposure
 from isotherm.cli.jobs import backfill_job, find_unlanded, serving_facts, status_facts, verify_job
 from isotherm.cli.logs import set_up_logs
+from isotherm.cli.measure import Measures
 from isotherm.cli.options import Everything
 from isotherm.cli.processes import claim, die_with_parent, make_folder, url_of
 from isotherm.cli.reach import collector_answers
@@ -48,11 +49,13 @@ def run_app(settings: Settings, role: str, *, with_jobs: bool, supervised: bool)
     listening = claim(settings.host, settings.port, "port")
     address = url_of(settings.host, listening.getsockname()[1])
     with Parts(settings) as parts:
+        parts.measures = Measures(parts, log=with_jobs, tiles=True)
         server = _server(parts, with_jobs=with_jobs)
         workers = Workers(logger, lambda: _ask(server))
         with stop_signals(lambda: _ask(server), ignore_interrupt=supervised):
             if with_jobs:
                 _start_jobs(parts, workers)
+            workers.start("measures", parts.measures.run)
             logger.info("serving", url=address, pid=os.getpid())
             _serve(server, listening)
             logger.info("stopping")
@@ -66,7 +69,7 @@ def run_app(settings: Settings, role: str, *, with_jobs: bool, supervised: bool)
 
 
 def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
-    told: dict[str, Any] = {"status": partial(serving_facts, parts)}
+    told: dict[str, Any] = {"status": partial(_facts_of_serving, parts)}
     if with_jobs:
         told = {"status": partial(_facts, parts)}
         # A sink holds what it has read by itself: how much of a client that is, nobody can ask it.
@@ -95,7 +98,17 @@ def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
 
 
 def _facts(parts: Parts) -> dict[str, Any]:
-    return status_facts(parts) | {"collector": {"answers": collector_answers(parts.settings)}}
+    measured = parts.measures.facts()
+    facts: dict[str, Any] = (
+        status_facts(parts) | measured | {"collector": {"answers": collector_answers(parts.settings)}}
+    )
+    if parts.settings.scan:
+        facts["lander"]["oldest_unlanded_ms"] = parts.measures.waits_ms
+    return facts
+
+
+def _facts_of_serving(parts: Parts) -> dict[str, Any]:
+    return serving_facts(parts) | parts.measures.facts()
 
 
 def _start_jobs(parts: Parts, workers: Workers) -> None:

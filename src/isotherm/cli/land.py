@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from isotherm.cli.logs import set_up_logs
+from isotherm.cli.measure import Measures
 from isotherm.cli.options import Landing
 from isotherm.cli.output import errors
 from isotherm.cli.processes import make_folder, refuse_beside_up
@@ -43,7 +44,7 @@ def command(
             # The wrong kind of lander for this log is no passing trouble: say so at once.
             _ = lander.log_identity
         if not once:
-            return run_role(chosen, logger, lander.run)
+            return run_role(chosen, logger, lander.run, Measures(parts, log=True, tiles=False))
         if isinstance(lander, Scanner):
             _scan(lander)
         else:

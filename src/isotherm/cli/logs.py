@@ -6,11 +6,14 @@ from typing import Any
 
 import structlog
 
+from isotherm import __version__
 from isotherm.config import Settings
+from isotherm.metrics import name_build
 
 
 def set_up_logs(settings: Settings, role: str) -> Any:
     """Set up structlog and the standard library's logging; returns a logger that carries the role's name."""
+    name_build(__version__, role)
     people = sys.stderr.isatty()
     last: Any = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer()
     shared: list[Any] = [

@@ -38,11 +38,14 @@ def metrics_page() -> str:
     rows = [
         (f"`{family.name}{'_total' if family.type == 'counter' else ''}`", family.type, family.documentation)
         for family in REGISTRY.collect()
+        if not family.name.startswith("process_")
     ]
     return (
         "# Metrics\n\n"
         + _MADE_BY
-        + "In the Prometheus text format under `/metrics` of the collector and of the app.\n\n"
+        + "In the Prometheus text format under `/metrics` of the collector and of the app, and of the roles `land`,\n"
+        "`rollup` and `stream` on their `health_port`. On Linux, `process_*` tell memory, CPU, open files and the\n"
+        "start of each process. Alerts over them are in `deploy/prometheus`, a dashboard in `deploy/grafana`.\n\n"
         + _table(("metric", "kind", "meaning"), sorted(rows))
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy.engine import Engine
 
+from isotherm.cli.measure import Measures
 from isotherm.cli.pulse import watched
 from isotherm.clock import SystemClock
 from isotherm.config import Settings
@@ -35,6 +36,7 @@ class Parts:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock = SystemClock()
+        self.measures = Measures(self, log=False, tiles=False)
         self._stack = ExitStack()
 
     def __enter__(self) -> "Parts":
@@ -165,11 +167,31 @@ def stop_signals(stop: Callable[[], None], *, ignore_interrupt: bool) -> Generat
             signal.signal(number, handler)
 
 
-def run_role(settings: Settings, logger: Any, run: Callable[[threading.Event], None]) -> int:
-    """Run one role in this thread until SIGTERM or Ctrl-C; returns the exit code."""
-    with watched(settings, logger) as stop:
+def run_role(
+    settings: Settings, logger: Any, run: Callable[[threading.Event], None], measures: Measures | None = None
+) -> int:
+    """Run one role in this thread until SIGTERM or Ctrl-C; returns the exit code.
+
+    `measures` are taken beside it where somebody can read them: on a role with a health_port.
+    """
+    with watched(settings, logger) as stop, _beside(measures if settings.health_port else None):
         logger.info("running", pid=os.getpid(), data=str(settings.data.absolute()))
         with stop_signals(stop.set, ignore_interrupt=False):
             run(stop)
     logger.info("stopped")
     return 0
+
+
+@contextmanager
+def _beside(measures: Measures | None) -> Generator[None]:
+    if measures is None:
+        yield
+        return
+    done = threading.Event()  # not the role's: who watches that sees the role alone
+    thread = threading.Thread(target=measures.run, args=(done,), name="measures")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(STOP_SECONDS)

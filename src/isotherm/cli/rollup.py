@@ -72,6 +72,7 @@ def command(
 
 
 def _scheduler(settings: Settings) -> int:
+    from isotherm.cli.measure import Measures
     from isotherm.cli.roles import Parts, run_role
 
     make_folder(settings.data)
@@ -83,7 +84,7 @@ def _scheduler(settings: Settings) -> int:
         def run(stop: threading.Event) -> None:
             scheduler.run(stop)
 
-        return run_role(settings, logger, run)
+        return run_role(settings, logger, run, Measures(parts, log=False, tiles=True))
 
 
 class _steps:  # noqa: N801 - used as a function that gives a context

@@ -12,6 +12,7 @@ from isotherm.eventlog.port import EventLog, LogStatus
 from isotherm.land import behind, gaps
 from isotherm.land.buffers import PartitionStatus
 from isotherm.land.manifest import Manifest
+from isotherm.serve import measures
 from isotherm.store.db import reading, total
 from isotherm.store.tables import buckets, dirty, scanned_files
 
@@ -35,7 +36,20 @@ def facts_of(settings: Settings, log: EventLog, engine: Engine, clock: Clock) ->
         "lake": manifest.totals()["formats"],
         "lander": landing,
         **_counts(engine),
+        **_measured(engine, clock.now_ms()),
     }
+
+
+def _measured(engine: Engine, now_ms: int) -> dict[str, Any]:
+    """How fresh the tiles are, whether the ledger closes, and what comparisons with raw found."""
+    with reading(engine) as connection:
+        freshness = measures.behind(connection, now_ms)
+    found = {
+        "freshness": freshness,
+        "ledger": measures.check_ledger(engine, now_ms),
+        "verification": measures.verified(engine),
+    }
+    return msgspec.to_builtins(found)
 
 
 def _landing(log: EventLog, manifest: Manifest) -> dict[str, Any]:

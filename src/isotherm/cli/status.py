@@ -1,21 +1,21 @@
 """`isotherm status`: everything at one glance."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Final
 
 from isotherm.cli.client import AppClient, require_data, running_app
 from isotherm.cli.options import AsJson, Serving
-from isotherm.cli.output import console, duration, moment, print_json, size
+from isotherm.cli.output import cell, console, duration, moment, print_json, size
 from isotherm.cli.processes import Running, read_running
-from isotherm.clock import DAY_MS, MINUTE_MS, SECOND_MS, SystemClock
+from isotherm.clock import SECOND_MS, SystemClock
 from isotherm.config import Settings
 from isotherm.eventlog.port import open_log
+from isotherm.serve.unwell import problems_of
 from isotherm.store.db import open_db
 
 _NAMED: Final = 5
 """Files that wait and gaps are named up to so many."""
-_LATE_MS: Final = 10 * MINUTE_MS
-"""A record that waits for longer than this says that something is wrong, or has too little room."""
 
 
 def command(settings: Serving | None = None, *, json: AsJson = False) -> int:
@@ -31,9 +31,11 @@ def command(settings: Serving | None = None, *, json: AsJson = False) -> int:
     running = read_running(chosen.data)
     app = running_app(chosen)
     facts = app.get_json("/v1/status") if app is not None else _from_stores(chosen)
-    problems = problems_of(facts.get("lander") or {}, SystemClock().now_ms())
-    facts = {"running": running is not None, "data": str(chosen.data.absolute())} | _processes(running) | facts
-    facts["problems"] = problems
+    problems = facts.get("problems")
+    if problems is None:
+        problems = problems_of(facts, SystemClock().now_ms())
+    told = {"running": running is not None, "data": str(chosen.data.absolute())} | _processes(running)
+    facts = told | facts | {"problems": problems}
     if json:
         print_json(facts)
     else:
@@ -46,29 +48,6 @@ def command(settings: Serving | None = None, *, json: AsJson = False) -> int:
 def is_shared(settings: Settings) -> bool:
     """Whether log and database are servers: then roles run wherever they like, and `isotherm up` nowhere."""
     return not settings.url("log").startswith(("lmdb:", "memory:")) and not settings.url("db").startswith("sqlite:")
-
-
-def problems_of(lander: dict[str, Any], now_ms: int) -> list[str]:
-    """What of landing is not well, each in a sentence; `lander` as GET /v1/status has it. Gaps count for a day."""
-    waits, kept, sink = lander.get("oldest_unlanded_ms") or 0, lander.get("retention_ms"), lander.get("sink")
-    found: list[str] = []
-    if kept and waits > kept / 2:
-        found.append(
-            f"a record waits for {_time(waits)}, and the topic deletes records after {_time(kept)}, landed or not: "
-            "land it soon"
-        )
-    elif waits > _LATE_MS:
-        whose = f"the worker of {sink['group']} logs" if sink else "the landers log"
-        found.append(f"a record waits for {_time(waits)}: see that landing runs, what {whose}, and whether it keeps up")
-    recent = [gap for gap in lander.get("gaps", ()) if gap["noticed_at"] > now_ms - DAY_MS]
-    if recent:
-        lost = sum(gap["last"] - gap["first"] + 1 for gap in recent)
-        found.append(
-            f"records that the log lost before they were landed: {lost:,}; land faster, or let it keep them longer"
-        )
-    if sink and sink["problem"]:
-        found.append(sink["problem"])
-    return found
 
 
 def _time(ms: int) -> str:
@@ -114,8 +93,6 @@ def _say(facts: dict[str, Any], app: AppClient | None, *, shared: bool) -> None:
     out.print()
     _say_log(facts.get("log", {}), facts.get("lander") or {})
     _say_scan(facts.get("lander") or {})
-    for problem in facts["problems"]:
-        out.print(f"[red]landing[/]  {problem}")
     for name, lake in facts.get("lake", {}).items():
         row = f"{lake['bytes'] / max(lake['rows'], 1):.1f} bytes a row"
         out.print(f"lake     {name}: {lake['rows']:,} rows in {lake['files']:,} files, {size(lake['bytes'])} ({row})")
@@ -125,6 +102,41 @@ def _say(facts: dict[str, Any], app: AppClient | None, *, shared: bool) -> None:
     tiles, waiting = _by_level(facts.get("tiles", {})), _by_level(facts.get("dirty", {}))
     out.print(f"tiles    {f'{tiles} buckets are published' if tiles else 'none yet'}")
     out.print(f"         {f'{waiting} buckets wait to be tiled again' if waiting else 'nothing waits'}")
+    _say_measures(facts)
+    _say_problems(facts["problems"])
+
+
+def _say_measures(facts: dict[str, Any]) -> None:
+    """How fresh maps are, whether the sums close, and what is on disk; as far as it was measured."""
+    out = console()
+    behind = [
+        f"{level}s lack the last {duration(one['seconds'])}"
+        for level, one in (facts.get("freshness") or {}).items()
+        if one["seconds"] >= 1
+    ]
+    if behind:
+        out.print(f"         {', '.join(behind)}")
+    ledger, verification = facts.get("ledger"), facts.get("verification")
+    if ledger:
+        closes = f"does not close in {ledger['differing']:,} hours" if ledger["differing"] else "closes in every hour"
+        out.print(f"ledger   {closes} since {moment(ledger['since'])}")
+    if verification and verification["last_at"] is not None:
+        found = ", ".join(f"{count:,} {finding}" for finding, count in sorted(verification["findings"].items()))
+        out.print(f"verified {found} ({moment(verification['last_at'])})")
+    stores = [f"{name} {size(sum(parts.values()))}" for name, parts in (facts.get("stores") or {}).items()]
+    if stores:
+        out.print(f"stores   {', '.join(stores)}")
+    for disk in facts.get("disks") or ():
+        out.print(f"disk     of {disk['store']}: {size(disk['free'])} of {size(disk['size'])} free")
+
+
+def _say_problems(problems: Sequence[str]) -> None:
+    out = console()
+    out.print()
+    for problem in problems:
+        out.print(f"[red]not well[/] {cell(problem)}")
+    if not problems:
+        out.print("[green]all is well[/], as far as it can be told from here")
 
 
 def _say_scan(scanner: dict[str, Any]) -> None:

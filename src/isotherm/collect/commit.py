@@ -16,9 +16,13 @@ import structlog
 from isotherm.collect.known import KnownIds
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog, Record
-from isotherm.metrics import COMMIT_RECORDS
+from isotherm.metrics import COMMIT_RECORDS, COMPONENT_EVENTS
 
 MAX_GROUP: Final = 4_096
+_RECEIVED, _SENT, _FAILED, _DROPPED = (
+    COMPONENT_EVENTS.labels("eventlog", outcome) for outcome in ("received", "sent", "failed", "dropped")
+)
+"""Records given to the log: appended, refused or in doubt, and known before."""
 
 Outcome = bool | BaseException
 """True: stored. False: the batch was known, its duplicate count is stored. An exception: nothing is stored."""
@@ -136,17 +140,22 @@ class GroupCommit:
             self._logger.exception("ids were not kept", records=len(records))
 
     def _append(self, group: Sequence[_Waiting]) -> list[Outcome]:
+        _RECEIVED.inc(len(group))
         try:
             positions = self._log.append([waiting.record for waiting in group])
         except Backpressure as error:
+            _FAILED.inc(len(group))
             return [error] * len(group)
         except Exception as error:
+            _FAILED.inc(len(group))
             self._logger.exception("append failed", records=len(group))
             return [error] * len(group)
         COMMIT_RECORDS.observe(len(group))
-        if None not in positions:
-            return [True] * len(group)
         duplicates = [w for w, position in zip(group, positions, strict=True) if position is None]
+        _SENT.inc(len(group) - len(duplicates))
+        if not duplicates:
+            return [True] * len(group)
+        _DROPPED.inc(len(duplicates))
         recorded = self._append_known(duplicates)
         return [recorded if position is None else True for position in positions]
 

@@ -20,7 +20,7 @@ from isotherm.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import Manifest
-from isotherm.metrics import DIRTY_BUCKETS
+from isotherm.metrics import COMPONENT_EVENTS, DIRTY_BUCKETS, TILES_FAILING
 from isotherm.rollup import dirty as marks
 from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.engines.port import open_engine
@@ -46,11 +46,15 @@ _log = structlog.get_logger("isotherm.rollup")
 
 @dataclass(slots=True)
 class _Past:
-    """What happened to a bucket last: when its job ended, what it cost, failures in a row."""
+    """What happened to a bucket last: when its job ended, what it cost, failures in a row.
+
+    A bucket that another job has counts as a failure for the pause, and is not `failed`.
+    """
 
     ended_at: int
     cost_ms: int = 0
     failures: int = 0
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,7 @@ class Scheduler:
 
     def _run(self, bucket: Bucket, clients: Sequence[str]) -> None:
         past = self._past.setdefault(bucket, _Past(0))
+        past.failed = False
         began = time.monotonic()
         try:
             outcome = self.jobs.run(bucket, clients)
@@ -171,6 +176,7 @@ class Scheduler:
             self._freeze(bucket, clients, expired)
         except Exception as error:  # noqa: BLE001 - one bucket's failure must not keep the others waiting
             past.failures += 1
+            past.failed = True
             self._failed(f"{bucket.level} {iso(bucket.start)}", error)
         else:
             past.failures = 0
@@ -181,6 +187,11 @@ class Scheduler:
 
     def _succeeded(self, outcome: Outcome) -> None:
         self._status.jobs += 1
+        if outcome.bucket.level is Level.HOUR:
+            # Days and weeks are sums of what was counted here.
+            untiled = outcome.rows - outcome.tiled
+            for what, rows in (("received", outcome.rows), ("sent", outcome.tiled), ("dropped", untiled)):
+                COMPONENT_EVENTS.labels("rollup", what).inc(rows)
         self._status.last_job[outcome.bucket.level.value] = {
             "start": outcome.bucket.start,
             "ended_at": self.clock.now_ms(),
@@ -190,7 +201,15 @@ class Scheduler:
             "tiled": outcome.tiled,
             "cost_ms": outcome.cost_ms,
         }
-        _log.debug("published", level=outcome.bucket.level.value, start=iso(outcome.bucket.start), maps=outcome.maps)
+        _log.debug(
+            "published",
+            level=outcome.bucket.level.value,
+            start=iso(outcome.bucket.start),
+            clients=len(outcome.clients),
+            maps=outcome.maps,
+            rows=outcome.rows,
+            ms=outcome.cost_ms,
+        )
 
     def _freeze(self, bucket: Bucket, clients: Sequence[str], why: Expired) -> None:
         """Take back marks that no job can ever serve: the bucket stays as it was published."""
@@ -202,6 +221,7 @@ class Scheduler:
 
     def _failed(self, what: str, error: Exception) -> None:
         self._status.failures += 1
+        COMPONENT_EVENTS.labels("rollup", "failed").inc()
         self._status.last_error = f"{what}: {type(error).__name__}: {error}"
         self._status.last_error_at = self.clock.now_ms()
         _log.exception("tiling failed; it is tried again", what=what)
@@ -210,6 +230,8 @@ class Scheduler:
         """Note since when each bucket waits, and forget buckets that are done and long rested."""
         for level in Level:
             DIRTY_BUCKETS.labels(level.value).set(sum(entry.bucket.level is level for entry in waiting))
+            failing = sum(past.failed for bucket, past in self._past.items() if bucket.level is level)
+            TILES_FAILING.labels(level.value).set(failing)
         for entry in waiting:
             self._first_seen.setdefault(entry.bucket, now)
         alive = {entry.bucket for entry in waiting}

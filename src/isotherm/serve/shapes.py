@@ -258,6 +258,37 @@ class LanderState(Struct, kw_only=True):
     lag: Annotated[int, Meta(ge=0, description="Records on the log that are not landed.")]
 
 
+class LevelFreshness(Struct, kw_only=True):
+    """How fresh the maps of one level are, over all clients; of days and weeks, those that are over."""
+
+    buckets: Annotated[int, Meta(ge=0, description="They wait to be tiled again.")]
+    until: Annotated[int, Meta(description="What landed before is in the maps; ms since 1970.")]
+    seconds: Annotated[float, Meta(ge=0, description="Since then; 0 when nothing waits.")]
+
+
+class LedgerState(Struct, kw_only=True):
+    """Whether the sums of the ledger close, by client and hour of receipt."""
+
+    since: Annotated[int, Meta(description="Hours from here on were checked; ms since 1970.")]
+    differing: Annotated[int, Meta(ge=0, description="Hours of a client whose sums do not close: it must be 0.")]
+    examples: Annotated[list[str], Meta(description="The newest of them, each in a sentence.")]
+
+
+class VerificationState(Struct, kw_only=True):
+    """What came of the last comparison of each bucket that was compared with raw."""
+
+    findings: Annotated[dict[str, int], Meta(description="Buckets by finding: same, dirty, frozen, different.")]
+    last_at: Annotated[int | None, Meta(description="When the newest was made, ms since 1970; null: never.")]
+
+
+class DiskState(Struct, kw_only=True):
+    """The disk that a store of this machine is on."""
+
+    store: str
+    free: Annotated[int, Meta(ge=0, description="Bytes.")]
+    size: Annotated[int, Meta(ge=0, description="Bytes.")]
+
+
 class StatusAnswer(Struct, kw_only=True):
     """The state of the whole program; the process that runs the API adds members of its own."""
 
@@ -270,6 +301,19 @@ class StatusAnswer(Struct, kw_only=True):
     intake: Annotated[Intake | None, Meta(description="Null without a lander and without a shared cache that says it.")]
     lander: Annotated[LanderState | None, Meta(description="Null in a process without the lander.")]
     stream: Annotated[StreamState | None, Meta(description="Null in a process that counts no live windows.")]
+    problems: Annotated[list[str], Meta(description="What is not well, each in a sentence that says what to do.")]
+    freshness: Annotated[dict[str, LevelFreshness], Meta(description="By level: hour, day, week.")]
+    retention_days: Annotated[dict[str, int], Meta(description="How long log, raw, hour, day and week are kept.")]
+    ledger: Annotated[LedgerState | None, Meta(description="Null before the first measurement.")]
+    verification: Annotated[VerificationState | None, Meta(description="Null before the first measurement.")]
+    stores: Annotated[
+        dict[str, dict[str, int]] | None,
+        Meta(description="Bytes by store (log, lake, tiles, database, dead) and part: a format, or all."),
+    ]
+    disks: Annotated[list[DiskState] | None, Meta(description="Of this machine, as the process sees them.")]
+    measured_at: Annotated[
+        int | None, Meta(description="When ledger, verification and stores were measured, ms since 1970.")
+    ]
 
 
 class HealthAnswer(Struct):

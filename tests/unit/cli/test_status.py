@@ -17,6 +17,7 @@ from isotherm.config import Settings
 from isotherm.eventlog.port import open_log
 from isotherm.land.lake_local import LocalLake
 from isotherm.land.manifest import Manifest
+from isotherm.serve import unwell
 from isotherm.store.db import open_db
 
 WELL: dict[str, Any] = {"oldest_unlanded_ms": 20_000, "retention_ms": 7 * DAY_MS, "gaps": [], "sink": None}
@@ -56,7 +57,7 @@ def test_gaps_and_the_oldest_record_are_told_without_a_lander(world: World, monk
     }
     assert told["lake"]["parquet"]["rows"] == 3
     assert told["dirty"] == {"hour": 1}
-    assert status.problems_of(told["lander"], NOW) == [
+    assert unwell.landing(told["lander"], NOW) == [
         "records that the log lost before they were landed: 1; land faster, or let it keep them longer"
     ]
 
@@ -73,7 +74,7 @@ def test_a_sink_is_measured_by_what_it_has_not_committed(world: World) -> None:
     told = facts(world, scan="s3://bucket/raw")
     assert told["lander"]["sink"] == {"group": group, "lag": 1, "problem": None}
     assert told["lander"]["oldest_unlanded_ms"] == 11 * MINUTE_MS - 3
-    [problem] = status.problems_of(told["lander"], NOW)
+    [problem] = unwell.landing(told["lander"], NOW)
     assert f"what the worker of {group} logs" in problem
 
 
@@ -89,7 +90,7 @@ def test_a_sink_is_measured_by_what_it_has_not_committed(world: World) -> None:
     ],
 )
 def test_what_is_not_well_is_said(change: dict[str, Any], said: list[str]) -> None:
-    found = status.problems_of(WELL | change, NOW)
+    found = unwell.landing(WELL | change, NOW)
     assert len(found) == len(said)
     assert all(part in problem for part, problem in zip(said, found, strict=True))
 

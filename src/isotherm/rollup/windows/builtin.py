@@ -14,12 +14,12 @@ from typing import Final
 import structlog
 from sqlalchemy.engine import Engine as Database
 
-from isotherm.clock import HOUR_MS, Clock
+from isotherm.clock import HOUR_MS, SECOND_MS, Clock
 from isotherm.config import Settings
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog, Stored
 from isotherm.events import received_at
-from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS
+from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS, LAG_SECONDS
 from isotherm.rollup.windows.begin import DISORDER_MS, find_begin
 from isotherm.rollup.windows.decode import Groups, Ints, group
 from isotherm.rollup.windows.known import Known, KnownIds, KnownPositions, NothingKnown
@@ -219,6 +219,7 @@ class Builtin:
         """How old the newest is that was read, of the partition that is furthest behind."""
         self._reached |= {p: now for p, head in heads.items() if self._positions[p] >= head}
         self._behind_ms = max(now - min((self._reached.get(p, now) for p in heads), default=now), 0)
+        LAG_SECONDS.labels(CONSUMER).set(self._behind_ms / SECOND_MS)
 
     def _follow_partitions(self) -> None:
         for partition in self._event_log.partitions():

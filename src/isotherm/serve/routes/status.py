@@ -10,20 +10,28 @@ from sqlalchemy.engine import Connection
 
 from isotherm import __version__, metrics
 from isotherm.clock import iso
+from isotherm.config import Settings
 from isotherm.rollup.buckets import Level, floor
+from isotherm.serve import measures
 from isotherm.serve.deps import InDeps
 from isotherm.serve.more import OPEN
+from isotherm.serve.unwell import problems_of
 from isotherm.store.db import reading, total
 from isotherm.store.tables import buckets, dirty, files
 
 _NO_STORE: Final = {"cache-control": "no-store"}
+_MEASURED: Final = ("ledger", "verification", "stores", "disks", "measured_at")
+"""Members that a process which measures nothing has, too, and that are null then."""
 _EXPOSITION: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
 """Litestar adds the charset to text itself."""
 
 
 @get("/v1/status", sync_to_thread=True, tags=["operation"], summary="State of the whole program")
 def status(deps: InDeps) -> Response[bytes]:
-    """Lander, scheduler, log, lake and tiles at one look."""
+    """Lander, scheduler, log, lake and tiles at one look, and what of it is not well.
+
+    `ledger`, `verification`, `stores` and `disks` are measured every few minutes, all else is asked for now.
+    """
     facts = deps.status()
     now = deps.clock.now_ms()
     with reading(deps.engine) as connection:
@@ -38,8 +46,22 @@ def status(deps: InDeps) -> Response[bytes]:
             "intake": facts.get("intake"),
             "lander": facts.get("lander"),
             "stream": facts.get("stream"),
+            "freshness": msgspec.to_builtins(measures.behind(connection, now)),
+            "retention_days": _retention(deps.settings),
         }
-    return Response(msgspec.json.encode(facts | own), media_type="application/json", headers=_NO_STORE)
+    said: dict[str, Any] = dict.fromkeys(_MEASURED) | facts | own
+    said["problems"] = problems_of(said, now)
+    return Response(msgspec.json.encode(said), media_type="application/json", headers=_NO_STORE)
+
+
+def _retention(settings: Settings) -> dict[str, int]:
+    return {
+        "log": settings.log_retention_days,
+        "raw": settings.raw_retention_days,
+        "hour": settings.hourly_retention_days,
+        "day": settings.daily_retention_days,
+        "week": settings.weekly_retention_days,
+    }
 
 
 def _waits(connection: Connection, now: int) -> bool:

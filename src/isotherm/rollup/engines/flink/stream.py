@@ -8,11 +8,11 @@ from typing import Final
 import structlog
 from sqlalchemy.engine import Engine as Database
 
-from isotherm.clock import Clock
+from isotherm.clock import SECOND_MS, Clock
 from isotherm.config import Settings
 from isotherm.errors import Backpressure, IsothermError
 from isotherm.eventlog.port import EventLog
-from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS
+from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS, LAG_SECONDS
 from isotherm.rollup.engines.flink.gateway import FlinkError, Session
 from isotherm.rollup.engines.flink.job import FlinkJob
 from isotherm.rollup.engines.flink.progress import UNKNOWN, Progress, progress
@@ -163,6 +163,7 @@ class FlinkStream:
                 look_due = time.monotonic() + _LOOK_S / 3
                 self._lag = self._topic.lag() + (self._progress.lag or 0)
                 LAG_RECORDS.labels(CONSUMER).set(self._lag)
+                LAG_SECONDS.labels(CONSUMER).set(self._progress.behind_ms / SECOND_MS)
             behind_ms = self._progress.behind_ms
             self._publisher.beat("flink", self._state, self._lag, self._problem, behind_ms=behind_ms)
 
