@@ -65,21 +65,38 @@ def read_table(lake: Lake, file: Located, columns: Sequence[str] | None = None) 
 
     Raises IsothermError when the file is missing or damaged.
     """
-    with _readable(lake, file):
+    with readable(lake, file):
         return decode(lake.get(file.path), file.format, columns)
 
 
-def read_pieces(lake: Lake, file: Located, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def read_pieces(
+    lake: Lake,
+    file: Located,
+    rows: int,
+    columns: Sequence[str] | None = None,
+    groups: Sequence[int] | None = None,
+) -> Iterator[pa.Table]:
     """`read_table` in tables of at most `rows` rows each; of a large file only what is needed is in memory.
 
-    Raises IsothermError when the file is missing or damaged.
+    `groups` are the row groups of a Parquet file to read, by number; None: all. Raises IsothermError when the file is
+    missing or damaged.
     """
-    with _readable(lake, file), _source(lake, file) as source:
-        yield from (_parquet_pieces if file.format == "parquet" else _jsonl_pieces)(source, _schema(columns), rows)
+    with readable(lake, file), _source(lake, file) as source:
+        if file.format == "parquet":
+            yield from _parquet_pieces(source, _schema(columns), rows, groups)
+        else:
+            yield from _jsonl_pieces(source, _schema(columns), rows)
+
+
+def read_footer(lake: Lake, file: Located) -> pq.FileMetaData:
+    """What a Parquet file says of its row groups. Raises IsothermError when it is missing or damaged."""
+    with readable(lake, file), _source(lake, file) as source, pq.ParquetFile(source) as opened:
+        return opened.metadata
 
 
 @contextmanager
-def _readable(lake: Lake, file: Located) -> Generator[None]:
+def readable(lake: Lake, file: Located) -> Generator[None]:
+    """Turns what reading a missing or damaged file raises into an IsothermError that names it."""
     try:
         yield
     except (OSError, EOFError, pa.ArrowException, msgspec.MsgspecError, ValueError) as error:
@@ -107,11 +124,11 @@ def decode(data: bytes, format: str, columns: Sequence[str] | None = None) -> pa
     return _from_lines(gzip.decompress(data), schema)
 
 
-def _parquet_pieces(source: BinaryIO, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+def _parquet_pieces(source: BinaryIO, schema: pa.Schema, rows: int, groups: Sequence[int] | None) -> Iterator[pa.Table]:
     # With pre_buffer, a row group of many columns is one request or a few.
     with pq.ParquetFile(source, read_dictionary=_DICTIONARIES, pre_buffer=True) as file:
         names = _names(file, schema)
-        for group in range(file.num_row_groups):
+        for group in range(file.num_row_groups) if groups is None else groups:
             for batch in file.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):
                 yield _shaped(pa.Table.from_batches([batch]), schema)
 
