@@ -35,6 +35,9 @@ SECRETS: Final = frozenset(
 Store = Literal["log", "lake", "olap", "db", "cache"]
 STORES: Final[tuple[Store, ...]] = ("log", "lake", "olap", "db", "cache")
 
+Kept = Literal["raw", "hourly", "daily", "weekly"]
+"""What has a retention in days of its own: raw events, and the tiles of each level."""
+
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address."""
@@ -170,7 +173,14 @@ class Settings(BaseSettings):
         "heatmap.windows", description="Kafka topic that Flink writes the live windows to; compacted."
     )
 
-    late_horizon_days: int = Field(30, ge=1, le=365, description="Events older than this are rejected (too_old).")
+    late_horizon_days: int = Field(
+        30, ge=1, le=365, description="Events that were received later than this are in no map; see `late_events`."
+    )
+    late_events: Literal["reject", "raw_only"] = Field(
+        "reject",
+        description="What becomes of events beyond `late_horizon_days`: rejected as too_old, or accepted and kept in "
+        "the lake for as long as raw events are, and never tiled.",
+    )
     max_in_flight_bytes: int = Field(
         256 * MIB, ge=MIB, description="Bodies a collector process holds at once; beyond it, 503 with Retry-After."
     )
@@ -194,6 +204,11 @@ class Settings(BaseSettings):
     hourly_retention_days: int = Field(90, ge=1, description="How long hourly tiles stay.")
     daily_retention_days: int = Field(730, ge=1, description="How long daily tiles stay.")
     weekly_retention_days: int = Field(1825, ge=1, description="How long weekly tiles stay.")
+    retention: Annotated[dict[str, dict[Kept, Annotated[int, Field(ge=1)]]], NoDecode] = Field(
+        {},
+        description="Days that single clients' data stays where it is not what the four settings above say: client -> "
+        'raw, hourly, daily, weekly; in TOML a table per client, else a JSON object such as {"shop": {"raw": 90}}.',
+    )
     close_delay_seconds: float = Field(
         60.0, ge=0, description="An hour is closed, and its small files are merged, this long after its end."
     )
@@ -240,6 +255,8 @@ class Settings(BaseSettings):
         for name in ("kafka_options", "spark_options"):
             if isinstance(values, dict) and isinstance(values.get(name), str):
                 values[name] = _pairs(name, values[name])
+        if isinstance(values, dict) and isinstance(values.get("retention"), str):
+            values["retention"] = _per_client(values["retention"])
         return values
 
     @model_validator(mode="after")
@@ -249,13 +266,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"clients: {client_id!r} is not a client id ([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})")
         if not self.land_formats:
             raise ValueError("land_formats: name at least one of parquet, jsonl")
-        horizon = self.late_horizon_days + self.log_retention_days + 1
-        if horizon >= min(self.hourly_retention_days, self.raw_retention_days):
-            raise ValueError(
-                f"late_horizon_days + log_retention_days + 1 is {horizon} days; it must stay below "
-                f"hourly_retention_days ({self.hourly_retention_days}) and "
-                f"raw_retention_days ({self.raw_retention_days})"
-            )
+        self._check_retention()
         if self.log_timestamp == "event" and self.url("log").startswith("lmdb:"):
             raise ValueError(
                 "log_timestamp: the embedded log goes by the time of receipt; `event` is for a Kafka log that Kafka "
@@ -267,6 +278,27 @@ class Settings(BaseSettings):
                 "kafka://host:port?topic=NAME, or leave scan out"
             )
         return self
+
+    def _check_retention(self) -> None:
+        """Nothing that may still arrive belongs to an hour whose raw events or tiles are gone, whoever sent it."""
+        horizon = self.late_horizon_days + self.log_retention_days + 1
+        for client_id in ("", *self.retention):
+            if client_id and not client_id_ok(client_id):
+                raise ValueError(f"retention: {client_id!r} is not a client id ([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})")
+            of = f" of client {client_id!r}" if client_id else ""
+            hourly, raw = self.kept_days("hourly", client_id), self.kept_days("raw", client_id)
+            if horizon >= min(hourly, raw):
+                raise ValueError(
+                    f"late_horizon_days + log_retention_days + 1 is {horizon} days; it must stay below "
+                    f"hourly_retention_days ({hourly}) and raw_retention_days ({raw}){of}"
+                )
+            if of and not hourly <= self.kept_days("daily", client_id) <= self.kept_days("weekly", client_id):
+                raise ValueError(f"retention{of}: hourly tiles must not outlive daily ones, nor those the weekly ones")
+
+    def kept_days(self, what: Kept, client_id: str = "") -> int:
+        """How many days this is kept: for this client, or where nothing else is said."""
+        days: int = getattr(self, f"{what}_retention_days")
+        return self.retention.get(client_id, {}).get(what, days)
 
     def url(self, name: Store) -> str:
         """The store's URL, with the embedded default under `data` when none is set."""
@@ -334,6 +366,13 @@ def _pairs(name: str, text: str) -> dict[str, str]:
     if not all(mark for _, mark, _ in pairs):
         raise ValueError(f"{name}: give a JSON object, or name=value pairs separated by commas")
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _per_client(text: str) -> Any:
+    try:
+        return json.loads(text or "{}")
+    except ValueError as error:
+        raise ValueError(f'retention: not a JSON object such as {{"shop": {{"raw": 90}}}} ({error})') from None
 
 
 def load_settings(config: Path | None = None, **flags: Any) -> Settings:

@@ -17,11 +17,12 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from isotherm.clock import HOUR_MS, ManualClock, SystemClock
-from isotherm.config import load_settings
+from isotherm.config import Settings, load_settings
 from isotherm.errors import ConfigError
 from isotherm.land import known
 from isotherm.land.lake import Lake, open_lake
 from isotherm.land.manifest import LakeFile, Landing, Manifest, OffsetRange
+from isotherm.land.retention import expire_raw
 from isotherm.rollup.leases import Busy, lease
 from isotherm.store import db_postgresql, db_sqlite
 from isotherm.store.db import MIGRATIONS, next_version, open_db, reading, revisions, total, writing
@@ -349,7 +350,7 @@ def test_the_life_of_a_file(manifest: Manifest, clock: ManualClock, tmp_path: Pa
     clock.advance(2 * HOUR_MS)
     assert sorted(manifest.sweep(lake)) == ["a/1", "a/2", "a/3"]
     assert [path for path, _ in lake.list()] == ["a/both"]
-    assert manifest.expire(HOUR_MS) == 1
+    assert expire_raw(Settings(), manifest, HOUR_MS + Settings().raw_retention_days * DAY_MS) == 1
     assert manifest.sweep(lake) == ["a/both"]
     with reading(manifest.engine) as connection:
         assert connection.execute(sa.select(files)).all() == []

@@ -22,7 +22,7 @@ from landing import NOW, event, record
 from sqlalchemy.engine import Engine
 
 from isotherm.cli import run
-from isotherm.clock import HOUR_MS, ManualClock
+from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import EventLog, open_log
@@ -30,6 +30,7 @@ from isotherm.land import compare, merge
 from isotherm.land.lake import Lake, LakeUnavailable, open_lake
 from isotherm.land.lander import Lander
 from isotherm.land.manifest import Manifest
+from isotherm.land.retention import expire_raw
 from isotherm.store.db import open_db
 from services.proxy import Answer, Fault, Proxy
 
@@ -160,7 +161,9 @@ def test_raw_expires_on_s3(make_bucket: Maker, versitygw: Any) -> None:
     world.send(4)
     world.lander().drain()
     assert world.objects()
-    assert world.manifest.expire(NOW + 2 * HOUR_MS) == len(world.objects())
+    assert expire_raw(
+        world.settings, world.manifest, NOW + 2 * HOUR_MS + world.settings.raw_retention_days * DAY_MS
+    ) == len(world.objects())
     assert world.swept()
     assert not world.objects()
 

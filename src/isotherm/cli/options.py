@@ -95,6 +95,7 @@ class Collecting(Stores):
     collect_workers: Annotated[Number, setting("collect_workers", COLLECTOR)] = None
     clients: Annotated[Text, setting("clients", COLLECTOR)] = None
     late_horizon_days: Annotated[Number, setting("late_horizon_days", COLLECTOR)] = None
+    late_events: Annotated[Text, setting("late_events", COLLECTOR)] = None
     max_in_flight_bytes: Annotated[Number, setting("max_in_flight_bytes", COLLECTOR)] = None
     body_timeout_s: Annotated[Real, setting("body_timeout_s", COLLECTOR)] = None
     disk_reserve_bytes: Annotated[Number, setting("disk_reserve_bytes", COLLECTOR)] = None
@@ -114,6 +115,7 @@ class Landing(Stores):
     compact_target_bytes: Annotated[Number, setting("compact_target_bytes", LANDING)] = None
     compact_memory_bytes: Annotated[Number, setting("compact_memory_bytes", LANDING)] = None
     raw_retention_days: Annotated[Number, setting("raw_retention_days", RETENTION)] = None
+    retention: Annotated[Text, setting("retention", RETENTION)] = None
 
 
 @dataclass(kw_only=True)

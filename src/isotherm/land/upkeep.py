@@ -10,7 +10,7 @@ import structlog
 from isotherm.clock import Clock
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog
-from isotherm.land import known, merge, retention
+from isotherm.land import known, merge, retention, rounds
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import Manifest
 from isotherm.store.db import writing
@@ -80,6 +80,7 @@ class Upkeep:
         """What a round does, in this order; none needs another one to succeed."""
         return [
             partial(retention.expire_raw, self._settings, self._manifest, now_ms),
+            partial(retention.expire_records, self._settings, self._manifest.engine, now_ms),
             partial(self._manifest.sweep, self._lake),
             partial(self.expire_log, now_ms),
             partial(self.forget_ids, now_ms),
@@ -100,8 +101,10 @@ class Upkeep:
         self._expire_log(now_ms, {partition: done.next_offset for partition, done in landed.items()})
 
     def _expire_log(self, now_ms: int, landed: Mapping[int, int]) -> None:
-        for name in self._log.expire(now_ms, landed):
+        deleted = self._log.expire(now_ms, landed)
+        for name in deleted:
             _log.info("a part of the log is landed and past its retention", deleted=name)
+        rounds.note(self._manifest.engine, "log", now_ms, {"deleted": deleted} if deleted else None)
 
     def forget_ids(self, now_ms: int) -> int:
         """Drop ids of which no second copy can come any more; returns how many. None where the log itself knows ids.

@@ -62,7 +62,7 @@ def _mark(
         for client_id, hour in sorted(_hours(connection, start, end, client_ids)):
             for level in levels:
                 bucket = Bucket(level, floor(level, hour))
-                if _can_run(jobs, bucket, now):
+                if _can_run(jobs, bucket, client_id, now):
                     todo.setdefault(bucket, set()).add(client_id)
         order = sorted(todo, key=lambda bucket: (bucket.level.ms, bucket.start))
         for bucket in order:
@@ -70,13 +70,13 @@ def _mark(
     return [(bucket, sorted(todo[bucket])) for bucket in order]
 
 
-def _can_run(jobs: Jobs, bucket: Bucket, now: int) -> bool:
-    if bucket.start < kept_from(bucket.level, now, jobs.settings):
+def _can_run(jobs: Jobs, bucket: Bucket, client_id: str, now: int) -> bool:
+    if bucket.start < kept_from(bucket.level, now, jobs.settings, client_id):
         return False
     child = bucket.level.child
-    if child is not None and bucket.start >= kept_from(child, now, jobs.settings):
+    if child is not None and bucket.start >= kept_from(child, now, jobs.settings, client_id):
         return True
-    return bucket.start >= raw_kept_from(now, jobs.settings)
+    return bucket.start >= raw_kept_from(now, jobs.settings, client_id)
 
 
 def _hours(connection: Connection, start: int, end: int, client_ids: Sequence[str] | None) -> set[tuple[str, int]]:
@@ -84,7 +84,7 @@ def _hours(connection: Connection, start: int, end: int, client_ids: Sequence[st
     first, last = floor(Level.HOUR, start), end
     found: set[tuple[str, int]] = set()
     for table, moment, condition in (
-        (files, files.c.hour, files.c.state == "listed"),
+        (files, files.c.hour, (files.c.state == "listed") & sa.not_(files.c.raw_only)),
         (buckets, buckets.c.start, buckets.c.level == Level.HOUR.value),
     ):
         statement = sa.select(table.c.client_id, moment).where(condition, moment >= first, moment < last).distinct()

@@ -4,22 +4,22 @@ Tiles expire by whole parents: hours stay until their day is past, days until th
 children are either all there or all gone.
 """
 
+from typing import Final
+
 from isotherm.clock import DAY_MS, HOUR_MS
-from isotherm.config import Settings
+from isotherm.config import Kept, Settings
 from isotherm.rollup.buckets import Level, floor
 
-
-def kept_from(level: Level, now_ms: int, settings: Settings) -> int:
-    """Start of the first bucket of `level` that is kept; every bucket that starts earlier has expired."""
-    days = {
-        Level.HOUR: settings.hourly_retention_days,
-        Level.DAY: settings.daily_retention_days,
-        Level.WEEK: settings.weekly_retention_days,
-    }[level]
-    return floor(level.parent or level, now_ms - days * DAY_MS)
+KEPT: Final[dict[Level, Kept]] = {Level.HOUR: "hourly", Level.DAY: "daily", Level.WEEK: "weekly"}
+"""What the settings call the tiles of each level."""
 
 
-def raw_kept_from(now_ms: int, settings: Settings) -> int:
-    """Start of the first hour whose raw events are all kept; earlier hours are frozen."""
-    oldest = now_ms - settings.raw_retention_days * DAY_MS
+def kept_from(level: Level, now_ms: int, settings: Settings, client_id: str = "") -> int:
+    """Start of the client's first bucket of `level` that is kept; every bucket that starts earlier has expired."""
+    return floor(level.parent or level, now_ms - settings.kept_days(KEPT[level], client_id) * DAY_MS)
+
+
+def raw_kept_from(now_ms: int, settings: Settings, client_id: str = "") -> int:
+    """Start of the client's first hour whose raw events are all kept; earlier hours are frozen."""
+    oldest = now_ms - settings.kept_days("raw", client_id) * DAY_MS
     return oldest + -oldest % HOUR_MS

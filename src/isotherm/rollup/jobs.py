@@ -7,6 +7,7 @@ in one transaction. Interrupted anywhere, maps are whole, the bucket is still di
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final
 
 import msgspec
@@ -32,7 +33,11 @@ CLIENTS_PER_JOB: Final = 500
 
 
 class Expired(IsothermError):
-    """The bucket's inputs are gone: it stays as it was published."""
+    """The inputs of the bucket are gone for these clients: it stays as it was published. Others' were built."""
+
+    def __init__(self, message: str, client_ids: Sequence[str]) -> None:
+        super().__init__(message)
+        self.client_ids = client_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,21 @@ class _Inputs:
     manifest_version: int
     provenance: dict[str, Any]
     snapshot: Snapshot | None
+
+
+class _Way(Enum):
+    """What a bucket is built from."""
+
+    CHILDREN = "finer maps"
+    RAW = "raw events"
+    NONE = "nothing is left"
+
+
+def _way(bucket: Bucket, client_id: str, now_ms: int, settings: Settings) -> _Way:
+    child = bucket.level.child
+    if child is not None and bucket.start >= kept_from(child, now_ms, settings, client_id):
+        return _Way.CHILDREN
+    return _Way.RAW if bucket.start >= raw_kept_from(now_ms, settings, client_id) else _Way.NONE
 
 
 class Jobs:
@@ -83,13 +103,14 @@ class Jobs:
 
     def run(self, bucket: Bucket, client_ids: Sequence[str]) -> Outcome:
         """One job; see `run_hours` and `run_rollup`."""
-        from_raw = self._from_raw(bucket)
+        ways = self._ways(bucket, client_ids)
         began = time.monotonic()
         outcomes: list[Outcome] = []
         label = bucket.level.value
         try:
             with lease(self.database, self.clock, f"tiles {label} {bucket.start}") as held:
-                outcomes.extend(self._run_part(bucket, part, from_raw, held) for part in _parts(client_ids))
+                for way in (_Way.CHILDREN, _Way.RAW):
+                    outcomes.extend(self._run_part(bucket, part, way, held) for part in _parts(ways[way]))
         except Busy:
             raise
         except Exception:
@@ -97,7 +118,14 @@ class Jobs:
             raise
         finally:
             TILE_JOB_SECONDS.labels(label).inc(time.monotonic() - began)
-        TILE_JOBS.labels(label, "published").inc()
+        if outcomes or not client_ids:
+            TILE_JOBS.labels(label, "published").inc()
+        if ways[_Way.NONE]:
+            raise Expired(
+                f"the {bucket.level} of {iso(bucket.start)} cannot be built again: the raw events behind it have "
+                "expired (raw_retention_days, retention); it stays as it was published",
+                ways[_Way.NONE],
+            )
         return Outcome(
             bucket,
             [client_id for outcome in outcomes for client_id in outcome.clients],
@@ -107,21 +135,18 @@ class Jobs:
             round((time.monotonic() - began) * 1000),
         )
 
-    def _from_raw(self, bucket: Bucket) -> bool:
+    def _ways(self, bucket: Bucket, client_ids: Sequence[str]) -> "dict[_Way, list[str]]":
+        """How the bucket can be built for each client: retention may be another one for each."""
         now = self.clock.now_ms()
-        child = bucket.level.child
-        if child is not None and bucket.start >= kept_from(child, now, self.settings):
-            return False
-        if bucket.start < raw_kept_from(now, self.settings):
-            raise Expired(
-                f"the {bucket.level} of {iso(bucket.start)} cannot be built again: the raw events behind it have "
-                "expired (raw_retention_days); it stays as it was published"
-            )
-        return True
+        ways: dict[_Way, list[str]] = {way: [] for way in _Way}
+        for client_id in client_ids:
+            ways[_way(bucket, client_id, now, self.settings)].append(client_id)
+        return ways
 
-    def _run_part(self, bucket: Bucket, client_ids: Sequence[str], from_raw: bool, held: Lease) -> Outcome:
+    def _run_part(self, bucket: Bucket, client_ids: Sequence[str], way: "_Way", held: Lease) -> Outcome:
         began = time.monotonic()
-        inputs = self._read_raw(bucket, client_ids) if from_raw else self._read_children(bucket, client_ids)
+        read = self._read_raw if way is _Way.RAW else self._read_children
+        inputs = read(bucket, client_ids)
         try:
             if inputs.snapshot is None:
                 self.engine.roll_up(bucket, client_ids, inputs.version)

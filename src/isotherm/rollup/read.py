@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -47,7 +48,7 @@ def plan_read(
         pending = cover(start, end)
     except ValueError as error:
         raise Problem(400, f"{error}; got {iso(start)} to {iso(end)}") from None
-    _refuse_expired(start, end, now_ms, settings)
+    _refuse_expired(client_id, start, end, now_ms, settings)
     chosen: list[Bucket] = []
     stale = False
     for level in (Level.WEEK, Level.DAY, Level.HOUR):
@@ -58,7 +59,7 @@ def plan_read(
             if level.child is None or clean:
                 # Publishing an hour marks its day and week: an unpublished clean bucket holds nothing at all.
                 chosen += [bucket] if bucket.start in published else []
-            elif bucket.start >= kept_from(level.child, now_ms, settings):
+            elif bucket.start >= kept_from(level.child, now_ms, settings, client_id):
                 pending += bucket.children()
             else:
                 stale = True
@@ -67,11 +68,12 @@ def plan_read(
     return ReadPlan(chosen, stale, _pending_from(connection, client_id, start, end))
 
 
-def _refuse_expired(start: int, end: int, now_ms: int, settings: Settings) -> None:
-    nearest_start = _kept_edge(start, now_ms, settings, up=False)
-    nearest_start = max(nearest_start, kept_from(Level.WEEK, now_ms, settings))
-    nearest_end = max(_kept_edge(end, now_ms, settings, up=True), nearest_start + HOUR_MS)
-    nearest_end = _kept_edge(nearest_end, now_ms, settings, up=True)
+def _refuse_expired(client_id: str, start: int, end: int, now_ms: int, settings: Settings) -> None:
+    kept_edge = partial(_kept_edge, client_id)
+    nearest_start = kept_edge(start, now_ms, settings, up=False)
+    nearest_start = max(nearest_start, kept_from(Level.WEEK, now_ms, settings, client_id))
+    nearest_end = max(kept_edge(end, now_ms, settings, up=True), nearest_start + HOUR_MS)
+    nearest_end = kept_edge(nearest_end, now_ms, settings, up=True)
     if (nearest_start, nearest_end) == (start, end):
         return
     raise Problem(
@@ -82,11 +84,11 @@ def _refuse_expired(start: int, end: int, now_ms: int, settings: Settings) -> No
     )
 
 
-def _kept_edge(edge: int, now_ms: int, settings: Settings, *, up: bool) -> int:
+def _kept_edge(client_id: str, edge: int, now_ms: int, settings: Settings, *, up: bool) -> int:
     """The edge moved down, or up, to the nearest one that the finest tiles still kept there can tell apart."""
     level = Level.HOUR
     for coarser in (Level.DAY, Level.WEEK):
-        if edge < kept_from(coarser.child or coarser, now_ms, settings):
+        if edge < kept_from(coarser.child or coarser, now_ms, settings, client_id):
             level = coarser
     return floor(level, edge + (level.ms - 1 if up else 0))
 

@@ -92,7 +92,7 @@ class Scheduler:
         self.jobs = Jobs(settings, engine, olap, manifest, open_engine(settings, olap, lake), clock)
         self._past: dict[Bucket, _Past] = {}
         self._first_seen: dict[Bucket, int] = {}
-        self._upkeep_due = 0
+        self._upkeep_due = self._last_step = 0
         self._status = Status()
 
     def run(self, stop: threading.Event) -> None:
@@ -109,6 +109,7 @@ class Scheduler:
     def step(self) -> bool:
         """Run the job that is due most, or the upkeep. False when nothing is due now."""
         now = self.clock.now_ms()
+        self._notice_clock(now)
         if now >= self._upkeep_due:
             self._upkeep_due = now + UPKEEP_MS
             set_backstop(self.olap, self.settings)
@@ -123,6 +124,14 @@ class Scheduler:
             clients = marks.clients_of(connection, due.bucket)
         self._run(due.bucket, clients)
         return True
+
+    def _notice_clock(self, now: int) -> None:
+        """Where the clock was set back, moments that were noted by it say nothing: nothing waits for them again."""
+        if now < self._last_step:
+            self._past.clear()
+            self._first_seen.clear()
+            self._upkeep_due = now
+        self._last_step = now
 
     def status(self) -> dict[str, Any]:
         """`Status` as plain values, with what waits read afresh."""
@@ -149,7 +158,7 @@ class Scheduler:
         if past is not None and now < past.ended_at + self._rest(bucket, past, now):
             return False
         if bucket.level is Level.HOUR:
-            quiet = now - entry.marked_at >= least
+            quiet = now - entry.marked_at >= least or entry.marked_at - now > MINUTE_MS
             return bucket.end > now or quiet or now - self._first_seen.get(bucket, now) >= IMPATIENCE_MS
         # What still runs is summed from what there is; what is past waits for all its parts.
         return not blocked or bucket.start <= now < bucket.end
@@ -173,7 +182,7 @@ class Scheduler:
             past.failures += 1
             _log.debug("another job has the bucket", level=bucket.level.value, start=iso(bucket.start), why=str(busy))
         except Expired as expired:
-            self._freeze(bucket, clients, expired)
+            self._freeze(bucket, expired.client_ids, expired)
         except Exception as error:  # noqa: BLE001 - one bucket's failure must not keep the others waiting
             past.failures += 1
             past.failed = True

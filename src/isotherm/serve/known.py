@@ -76,7 +76,7 @@ def data_span(connection: Connection, client_id: str, now_ms: int, settings: Set
     first, last = connection.execute(edges).one()
     if first is None:
         return None
-    start = max(floor(Level.WEEK, first), kept_from(Level.WEEK, now_ms, settings))
+    start = max(floor(Level.WEEK, first), kept_from(Level.WEEK, now_ms, settings, client_id))
     end = floor(Level.WEEK, last) + WEEK_MS
     return (start, end) if start < end else None
 

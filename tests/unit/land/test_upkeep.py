@@ -11,7 +11,8 @@ from landing import NOW, World, event, record
 
 from isotherm.clock import DAY_MS, HOUR_MS
 from isotherm.errors import IsothermError
-from isotherm.land import known, merge
+from isotherm.land import known, merge, retention
+from isotherm.land.retention import expire_raw
 from isotherm.land.scan_upkeep import ScanUpkeep
 from isotherm.land.scan_watch import SinkStatus, Watch
 from isotherm.land.upkeep import Upkeep
@@ -88,7 +89,7 @@ def test_each_part_has_its_turn_whatever_becomes_of_the_others(rounds: Rounds, m
     world = rounds.world
     batches(world, 3)
     world.clock.advance(2 * HOUR_MS)
-    monkeypatch.setattr(world.manifest, "expire", failing("first"))
+    monkeypatch.setattr(retention, "expire_raw", failing("first"))
     monkeypatch.setattr(world.log, "expire", failing("second"))
     with pytest.raises(IsothermError, match="first"):
         rounds.once()
@@ -172,7 +173,7 @@ def test_an_object_that_cannot_be_deleted_keeps_no_other(rounds: Rounds, monkeyp
     world = rounds.world
     batches(world, 4)
     stuck = sorted(world.objects())[1]
-    assert world.manifest.expire(NOW + DAY_MS) == 4
+    assert expire_raw(world.settings, world.manifest, NOW + (world.settings.raw_retention_days + 1) * DAY_MS) == 4
     delete = world.lake.delete
 
     def refusing(path: str) -> None:
@@ -192,7 +193,7 @@ def test_an_object_that_cannot_be_deleted_keeps_no_other(rounds: Rounds, monkeyp
 def test_a_lake_that_takes_long_to_refuse_is_not_asked_for_all(rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:
     world = rounds.world
     batches(world, 4)
-    assert world.manifest.expire(NOW + DAY_MS) == 4
+    assert expire_raw(world.settings, world.manifest, NOW + (world.settings.raw_retention_days + 1) * DAY_MS) == 4
     asked: list[str] = []
 
     def refuse(path: str) -> None:

@@ -49,7 +49,7 @@ def activity(
         params.screen(screen_id)
     kinds = params.event_types(event_type)
     edges = params.span(start, end)
-    level = _level(step, *edges, deps)
+    level = _level(client_id, step, *edges, deps)
     first, last = _widened(level, *edges)
     with reading(deps.engine) as connection:
         known.require_client(connection, client_id)
@@ -77,17 +77,17 @@ def activity(
     return listing(request, "steps", pa.table({"start": starts, "events": sums}), members)
 
 
-def _level(step: str, start: int, end: int, deps: Deps) -> Level:
+def _level(client_id: str, step: str, start: int, end: int, deps: Deps) -> Level:
     """The step's level. Raises Problem 400 for too many steps, 422 where tiles that fine have expired."""
     now_ms = deps.clock.now_ms()
     if step == "auto":
-        kept = [level for level in Level if start >= kept_from(level, now_ms, deps.settings)]
+        kept = [level for level in Level if start >= kept_from(level, now_ms, deps.settings, client_id)]
         fitting = [level for level in kept if _steps(level, start, end) <= AUTO_STEPS]
         return (fitting or [Level.WEEK])[0]
     level = Level(step)
     if _steps(level, start, end) > MAX_STEPS:
         raise Problem(400, f"step: more than {MAX_STEPS:,} steps; take a longer step or step=auto", field="step")
-    first = kept_from(level, now_ms, deps.settings)
+    first = kept_from(level, now_ms, deps.settings, client_id)
     if _widened(level, start, end)[0] < first:
         raise Problem(
             422,
@@ -114,7 +114,7 @@ def _buckets(connection: Connection, deps: Deps, client_id: str, level: Level, s
     now_ms = deps.clock.now_ms()
     used: list[Bucket] = []
     for at in range(start, end, level.ms):
-        if child is not None and at in changed and at >= kept_from(child, now_ms, deps.settings):
+        if child is not None and at in changed and at >= kept_from(child, now_ms, deps.settings, client_id):
             used += _buckets(connection, deps, client_id, child, at, at + level.ms)
         else:
             used.append(Bucket(level, at))
