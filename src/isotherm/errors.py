@@ -33,7 +33,8 @@ DROP_REASONS: dict[DropReason, str] = {
     DropReason.BAD_NUMBER: "a number is out of the range the contract allows",
     DropReason.BAD_TEXT: "a text is too long, empty, or not valid Unicode",
     DropReason.TOO_DEEP: "the event is nested deeper than the contract allows",
-    DropReason.TOO_OLD: "the event is older than `late_horizon`",
+    DropReason.TOO_OLD: "the event is older than `late_horizon_days`; with `late_events = raw_only`, older than raw "
+    "events are kept",
     DropReason.TOO_FAR_AHEAD: "the event lies more than 24 hours ahead of the server's clock",
 }
 

@@ -59,13 +59,7 @@ class Collector:
         self._files = files
         self._clock = clock
         self._token = settings.token.encode()
-        self._rules = Rules(
-            frozenset(settings.clients),
-            settings.late_horizon_ms,
-            log.max_record_bytes,
-            key_is_client=settings.log_key == "client",
-            time_is_event=settings.log_timestamp == "event",
-        )
+        self._rules = Rules.of(settings, log.max_record_bytes)
         self._budget = Budget(settings.max_in_flight_bytes)
         self._intake = Intake(settings.body_timeout_s)
         self._tally = Tally()

@@ -11,8 +11,8 @@
 The first five need no waiting and run in one go; a step returns nothing, fills the request, or raises Problem.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -29,6 +29,7 @@ from isotherm.collect.request import Parsed, Request
 from isotherm.collect.shapes import BATCH_FIELDS, encode
 from isotherm.collect.slices import Piece, Slice, corrected, one_line, pieces
 from isotherm.collect.validate import drop, parse, strict_json
+from isotherm.config import Settings
 from isotherm.errors import DropReason, Problem
 from isotherm.eventlog.port import Record
 from isotherm.events import FLAG_IMPORT, Counts, encode_envelope, hour_of, record_id, record_key, slice_id
@@ -42,6 +43,7 @@ AHEAD_MS: Final = DAY_MS
 class Rules:
     """What the steps need to know of the deployment. An empty `clients` lets everyone in.
 
+    Events older than `late_horizon_ms` are too old; for single clients, those older than `late_ms` says.
     `key_is_client` and `time_is_event` say what the records' keys and times are: see `log_key` and `log_timestamp`.
     """
 
@@ -50,6 +52,20 @@ class Rules:
     max_record_bytes: int
     key_is_client: bool = False
     time_is_event: bool = False
+    late_ms: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @classmethod
+    def of(cls, settings: Settings, max_record_bytes: int) -> "Rules":
+        """What the settings say. Where late events are kept, too old is what would leave the lake at once."""
+        kept = settings.late_events == "raw_only"
+        return cls(
+            frozenset(settings.clients),
+            settings.kept_days("raw") * DAY_MS if kept else settings.late_horizon_ms,
+            max_record_bytes,
+            key_is_client=settings.log_key == "client",
+            time_is_event=settings.log_timestamp == "event",
+            late_ms={one: settings.kept_days("raw", one) * DAY_MS for one in settings.retention} if kept else {},
+        )
 
     @property
     def one_line(self) -> bool:
@@ -106,7 +122,8 @@ def limit(request: Request, rules: Rules) -> None:
     parsed = request.content()
     sent_at = parsed.facts.sent_at if request.sent_at is None else request.sent_at
     request.skew_ms = skew_ms(sent_at, request.received_at)
-    oldest = request.received_at - rules.late_horizon_ms
+    # Before 1970 there is no hour to land in.
+    oldest = max(request.received_at - rules.late_ms.get(parsed.facts.client_id, rules.late_horizon_ms), 0)
     newest = request.received_at + AHEAD_MS
     if parsed.times and not _in_one_hour(request, parsed, oldest, newest):
         _limit_each(request, parsed, corrected(parsed, request.skew_ms), oldest, newest)

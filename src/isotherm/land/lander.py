@@ -281,7 +281,7 @@ class Lander:
         self._keep_dead(buffer)
         books = Books(self._settings.close_delay_seconds * SECOND_MS)
         books.add_tallies(tally for d in buffer.decoded for tally in d.tallies)
-        rule = Rule.of(self._settings, self._clock.now_ms())
+        rule = Rule(self._settings, self._clock.now_ms())
         fresh = new_rows(buffer.decoded, books, self._lake, self._manifest, rule, by_id=not self._log.knows_ids)
         planned = plan(fresh.parts, (self.log_identity, partition), buffer.first, buffer.next - 1, self._formats)
         landing = self._landing(partition, buffer, fresh, books)

@@ -20,20 +20,19 @@ from isotherm.store.db import reading
 
 
 class Rule(Struct, frozen=True):
-    """`horizon_ms` is how late an event may be for the maps; hours that start before `raw_from` are frozen."""
+    """`horizon_ms` is how late an event may be for the maps; hours of a client before its `raw_from` are frozen."""
 
-    horizon_ms: int
-    raw_from: int
+    settings: Settings
+    now_ms: int
 
-    @classmethod
-    def of(cls, settings: Settings, now_ms: int) -> "Rule":
-        return cls(settings.late_horizon_ms, raw_from(settings, now_ms))
+    @property
+    def horizon_ms(self) -> int:
+        return self.settings.late_horizon_ms
 
-
-def raw_from(settings: Settings, now_ms: int) -> int:
-    """Start of the first hour of which no raw event has expired at this moment."""
-    oldest = now_ms - settings.raw_retention_days * DAY_MS
-    return oldest + -oldest % HOUR_MS
+    def raw_from(self, client_id: str) -> int:
+        """Start of the first hour of which no raw event has expired."""
+        oldest = self.now_ms - self.settings.kept_days("raw", client_id) * DAY_MS
+        return oldest + -oldest % HOUR_MS
 
 
 def divide(judged: Sequence[tuple[Part, Mask]], rule: Rule, engine: Engine) -> Iterator[tuple[Part, Mask]]:
@@ -54,7 +53,7 @@ def divide(judged: Sequence[tuple[Part, Mask]], rule: Rule, engine: Engine) -> I
 def _frozen(parts: Sequence[Part], rule: Rule, engine: Engine) -> set[tuple[str, int]]:
     hours = {(part.client_id, part.hour) for part in parts}
     with reading(engine) as connection:
-        return retired_hours(connection, hours) | {key for key in hours if key[1] < rule.raw_from}
+        return retired_hours(connection, hours) | {key for key in hours if key[1] < rule.raw_from(key[0])}
 
 
 def _only(part: Part, rows: Mask, *, raw_only: bool) -> Part:

@@ -287,7 +287,7 @@ class Scanner:
     ) -> int:
         books = Books(self._settings.close_delay_seconds * SECOND_MS)
         books.add_tallies(tally for one in decoded for tally in one.tallies)
-        rule = Rule.of(self._settings, self._clock.now_ms())
+        rule = Rule(self._settings, self._clock.now_ms())
         fresh = self._kept_from_now(new_rows(decoded, books, self._lake, self._manifest, rule, by_id=True))
         last = max(after.lines - 1, start.lines)
         planned = plan(fresh.parts, (self._name, start.number), start.lines, last, self._settings.land_formats)

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from isotherm.clock import Clock
+from isotherm.clock import SECOND_MS, Clock
 from isotherm.errors import IsothermError
 from isotherm.store.db import now_ms, writing
 from isotherm.store.tables import leases
@@ -75,7 +75,8 @@ def _acquire(engine: Engine, clock: Clock, mine: Lease, lease_ms: int) -> None:
     with writing(engine) as connection:
         now = now_ms(connection, clock)
         row = connection.execute(sa.select(leases).where(leases.c.name == mine.name)).one_or_none()
-        if row is not None and row.expires_at > now:
+        # No lease runs longer than this from now on: one that seems to was taken before the clock was set back.
+        if row is not None and now < row.expires_at <= now + lease_ms + SECOND_MS:
             raise Busy(f"{mine.name} is being worked on by another job; it is free again when that one ends")
         connection.execute(sa.delete(leases).where(leases.c.name == mine.name))
         connection.execute(sa.insert(leases).values(name=mine.name, holder=mine.holder, expires_at=now + lease_ms))

@@ -10,9 +10,13 @@ import sqlalchemy as sa
 from landing import NOW, World, event, record
 
 from isotherm.clock import DAY_MS, HOUR_MS
+from isotherm.config import Settings
+from isotherm.eventlog.port import Stored
 from isotherm.events import FLAG_IMPORT
 from isotherm.land import ledger
 from isotherm.land.merge import Limits, merge_closed, merge_hour
+from isotherm.rollup.windows.decode import group
+from isotherm.rollup.windows.known import NothingKnown
 from isotherm.store import tables
 from isotherm.store.db import reading, writing
 
@@ -177,3 +181,11 @@ def test_hours_beyond_raw_retention_are_frozen(make_world: Make) -> None:
     world.lander().drain()
     assert [f.raw_only for f in world.manifest.listed()] == [True]
     assert sums(world)["raw_only"] == 1
+
+
+def test_the_live_windows_leave_out_at_least_what_is_too_late_for_the_maps() -> None:
+    horizon = Settings(late_horizon_days=1).late_horizon_ms
+    for late, counted in ((horizon + 1, 0), (horizon, 1)):
+        one = record("a", "b1", [event(NOW - late)])
+        groups = group([Stored(0, 0, NOW, one.value)], NothingKnown(), 0)
+        assert (groups.events, int(groups.counts.sum())) == (1, counted)
