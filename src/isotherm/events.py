@@ -172,6 +172,10 @@ class Envelope(Struct, kw_only=True):
 FLAG_IMPORT: Final = "import"
 """The record's id is derived from content: the lander anti-joins its rows with what the hour already holds."""
 
+FLAG_REPLAY: Final = "replay"
+"""The record was made of rows of a lake, with their own batch id, positions and time of receipt. It bears FLAG_IMPORT,
+too: its rows are compared with what the hour holds, and no live window counts them again."""
+
 _envelope_decoder = msgspec.json.Decoder(Envelope)
 _counts_encoder = msgspec.json.Encoder()
 
@@ -245,6 +249,13 @@ def slice_id(client_id: str, batch_id: str, hour: int) -> bytes:
     """`record_id` for one event hour of a batch that is split over several records; never the id of a whole batch."""
     text = f"{client_id}\0{batch_id}\0{hour}".encode("utf-8", "surrogatepass")
     return blake2b(text, digest_size=16, person=b"slice").digest()
+
+
+def replay_id(client_id: str, batch_id: str, hour: int, position: int) -> bytes:
+    """The id of a replayed record: of a batch's rows of one hour, from this position on. Never the id of what a sender
+    sent, which a log may still know."""
+    text = f"{client_id}\0{batch_id}\0{hour}\0{position}".encode("utf-8", "surrogatepass")
+    return blake2b(text, digest_size=16, person=b"replay").digest()
 
 
 event_times: Final[Callable[[Event], Any]] = attrgetter("event_time")

@@ -220,11 +220,11 @@ def _jsonl(table: pa.Table) -> bytes:
 def _lines(table: pa.Table) -> Iterator[bytes]:
     for start in range(0, table.num_rows, _BLOCK):
         block = table.slice(start, _BLOCK).combine_chunks()
-        columns = [_to_list(block.column(i).combine_chunks()) for i in range(block.num_columns)]
+        columns = [to_list(block.column(i).combine_chunks()) for i in range(block.num_columns)]
         yield _encoder.encode_lines(list(map(_Row, *columns)))
 
 
-def _to_list(column: Any) -> list[Any]:
+def to_list(column: Any) -> list[Any]:
     """The column as Python values; to_pylist would make a scalar object of each first."""
     if column.null_count == len(column):
         return [None] * len(column)
