@@ -101,8 +101,14 @@ def test_from_file_to_exported_map(system: System, tmp_path: Path, rows: list[di
     assert sum(int(cell["count"]) for cell in cells) == expected(rows, "shop", "a b/é", "click").sum()
 
     verdict = system.run_json("verify", "--json")
-    assert verdict["different"] == 0
+    assert verdict["different"] == verdict["unreadable"] == 0
     assert verdict["buckets"] > 0
+    assert verdict["events"] == len(rows)
+    by_level = [system.run_json("verify", "--level", level, "--json") for level in ("hour", "day", "week")]
+    assert sum(found["buckets"] for found in by_level) == verdict["buckets"]
+    drawn = system.run_json("verify", "--sample", "2", "--seed", "5", "--level", "hour", "--parallel", "3", "--json")
+    assert (drawn["buckets"], drawn["same"], drawn["seed"]) == (2, 2, 5)
+    assert 0 < drawn["events"] < len(rows)
     tiled = system.run_json("rollup", "--from", start, "--to", end, "--client", "shop", "--json")
     assert tiled["buckets"] >= 3
     system.wait_idle()
@@ -120,6 +126,12 @@ def test_from_file_to_exported_map(system: System, tmp_path: Path, rows: list[di
     lines = system.run("lake", "cat", "--json", "--limit", "0", "--client", "blog").stdout.splitlines()
     assert len(lines) == sum(row["client_id"] == "blog" for row in rows)
     assert {json.loads(line)["client_id"] for line in lines} == {"blog"}
+    (system.data / "lake" / listed[0]["path"]).unlink()
+    broken = system.run("verify", "--level", "hour", "--json")
+    assert broken.returncode == 1
+    found = json.loads(broken.stdout)
+    assert (found["unreadable"], found["different"]) == (1, 0)
+    assert listed[0]["path"] in found["differences"][0]["file"]
 
 
 def test_csv_and_parquet_and_standard_input_give_the_same_map(

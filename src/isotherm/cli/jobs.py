@@ -1,19 +1,24 @@
 """Jobs on demand as steps of plain values, for the admin routes and for commands without a running app."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from isotherm.clock import iso
+from isotherm.land import rounds
+from isotherm.land.retention import expire_raw, expire_records
+from isotherm.land.upkeep import Upkeep
 from isotherm.land.waiting import Intake
 from isotherm.land.waiting import Unlanded as LanderUnlanded
 from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Bucket, Level
-from isotherm.rollup.verify import Verifier, verify
+from isotherm.rollup.retention import expire
+from isotherm.rollup.verify import Choice, Verdict, Verifier
 from isotherm.rollup.windows.port import is_shared
-from isotherm.serve.deps import Backfill, FindUnlanded, Unlanded, Verify
+from isotherm.serve.deps import Backfill, FindUnlanded, Retain, Unlanded, Verify
 
 if TYPE_CHECKING:
     from isotherm.cli.roles import Parts
@@ -35,16 +40,68 @@ def backfill_job(parts: "Parts") -> Backfill:
 
 
 def verify_job(parts: "Parts") -> Verify:
-    """A verification as steps: one verdict each, its bucket by level and start."""
+    """A verification as steps: one verdict each, its bucket by level and start; or how far it is, where asked for."""
 
-    def job(*, start: int | None, end: int | None, client_id: str | None) -> Steps:
-        verifier = Verifier(parts.engine, parts.olap, parts.lake, parts.manifest, parts.clock, parts.settings)
-        for verdict in verify(verifier, None if client_id is None else [client_id], start, end):
-            values: dict[str, Any] = msgspec.to_builtins(verdict)
-            del values["bucket"]
-            yield _named(verdict.bucket) | {name: value for name, value in values.items() if value is not None}
+    def job(
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        client_id: str | None = None,
+        levels: Sequence[Level] | None = None,
+        parallel: int | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> Steps:
+        clients = None if client_id is None else [client_id]
+        choice = Choice(clients, start, end, tuple(Level) if levels is None else tuple(levels), sample, seed)
+        for step in verifier(parts, parallel).run(choice):
+            if isinstance(step, Verdict):
+                yield _verdict(step)
+            elif progress:
+                yield msgspec.to_builtins(step)
 
     return job
+
+
+def verifier(parts: "Parts", parallel: int | None = None) -> Verifier:
+    """A verifier over these stores; None: with as many threads as tile jobs may take."""
+    threads = parallel or parts.settings.job_threads or os.cpu_count() or 1
+    return Verifier(parts.engine, parts.olap, parts.lake, parts.manifest, parts.clock, parts.settings, parallel=threads)
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    values: dict[str, Any] = msgspec.to_builtins(verdict)
+    del values["bucket"]
+    return _named(verdict.bucket) | {name: value for name, value in values.items() if value is not None}
+
+
+def retention_job(parts: "Parts") -> Retain:
+    """A round of retention as steps {store, removed}, the second empty when nothing was due."""
+
+    def job() -> Steps:
+        now, upkeep = parts.clock.now_ms(), upkeep_of(parts)
+        work: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("raw", lambda: expire_raw(parts.settings, parts.manifest, now)),
+            ("tiles", lambda: expire(parts.engine, parts.olap, now, parts.settings)),
+            ("records", lambda: expire_records(parts.settings, parts.engine, now)),
+            ("log", lambda: upkeep.expire_log(now)),
+            ("files", lambda: parts.manifest.sweep(parts.lake)),
+        )
+        for name, run in work:
+            found = run()
+            if name == "files":
+                yield {"store": name, "removed": {"deleted": len(cast("list[str]", found))}}
+                continue
+            noted = rounds.last(parts.engine).get(name, {})
+            yield {"store": name, "removed": noted["did"] if noted and noted["did_at"] == iso(now) else {}}
+
+    return job
+
+
+def upkeep_of(parts: "Parts") -> Upkeep:
+    """The upkeep of lake and log, for one round on demand; nobody else is told of its errors."""
+    return Upkeep(parts.settings, parts.log, parts.lake, parts.manifest, parts.clock, lambda _: None)
 
 
 def find_unlanded(parts: "Parts") -> FindUnlanded:

@@ -121,10 +121,8 @@ class Verifier:
         Every verdict is written down, also when the caller stops early.
         """
         self._suspected = 0
-        now = self.clock.now_ms()
-        raw_from = raw_kept_from(now, self.settings)
-        units = units_of(self.database, choice, raw_from)
-        total = rows_of(self.database, units, self.manifest.default_format, raw_from)
+        units = units_of(self.database, choice, self._raw_from)
+        total = rows_of(self.database, units, self.manifest.default_format, self._raw_from)
         yield Progress(0, total)
         waiting: list[Verdict] = []
         read = 0
@@ -168,9 +166,9 @@ class Verifier:
 
     def _planned(self, units: Sequence[Unit], later: Callable[..., Later]) -> Iterator[_Step]:
         """The steps of all units; counting an hour's files begins when its step is taken."""
-        raw_from = raw_kept_from(self.clock.now_ms(), self.settings)
         for unit in units:
             job = self._open(unit)
+            raw_from = self._raw_from(unit.client_id)
             for day in Bucket(Level.WEEK, unit.week).children():
                 for hour in day.children():
                     if not unit.needs(hour):
@@ -235,7 +233,7 @@ class Verifier:
             return None
         if bucket in job.state.changed or (row is not None and row.manifest_version > job.snapshot.version):
             return Verdict(bucket, client_id, Finding.DIRTY, detail="changed since it was published; a job will follow")
-        if row is not None and self._has_faded(bucket, job.state):
+        if row is not None and (bucket in job.state.faded or bucket.start < self._raw_from(client_id)):
             return self._frozen(client_id, bucket, row.version)
         verdict = self._compared(client_id, bucket, expected, row)
         if verdict is None or verdict.finding is Finding.SAME:
@@ -252,12 +250,14 @@ class Verifier:
             return replace(broken, file=expected.file)
         if row is not None:
             return compare(self.olap, client_id, bucket, expected, row)
-        if expected.names and bucket.start >= kept_from(bucket.level, self.clock.now_ms(), self.settings):
+        kept = kept_from(bucket.level, self.clock.now_ms(), self.settings, client_id)
+        if expected.names and bucket.start >= kept:
             return missing(bucket, client_id, expected.names[0], "raw events, but nothing was published")
         return None
 
-    def _has_faded(self, bucket: Bucket, state: _State) -> bool:
-        return bucket in state.faded or bucket.start < raw_kept_from(self.clock.now_ms(), self.settings)
+    def _raw_from(self, client_id: str) -> int:
+        """Start of the client's first hour whose raw events are kept (ms)."""
+        return raw_kept_from(self.clock.now_ms(), self.settings, client_id)
 
     def _frozen(self, client_id: str, bucket: Bucket, version: int) -> Verdict:
         with reading(self.database) as connection:

@@ -2,10 +2,9 @@
 
 import random
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -49,20 +48,25 @@ class Unit:
         return any(map(self.wants, (hour, *hour.ancestors())))
 
 
-def units_of(database: Database, choice: Choice, kept_from: int) -> list[Unit]:
+Conditions = Sequence[sa.ColumnElement[bool]]
+KeptFrom = Callable[[str], int]
+"""The moment (ms) from which on a client's raw events are kept."""
+
+
+def units_of(database: Database, choice: Choice, kept_from: KeptFrom) -> list[Unit]:
     """The units of a choice; a sample in the order in which it was drawn, so that any beginning of it is a sample.
 
-    Only buckets from `kept_from` on (ms) are drawn: earlier ones have no raw events to be compared with.
+    Only buckets from `kept_from` on are drawn: earlier ones have no raw events to be compared with.
     """
     return list(_all(database, choice)) if choice.sample is None else _sampled(database, choice, kept_from)
 
 
-def rows_of(database: Database, units: Sequence[Unit], form: str, kept_from: int) -> int:
+def rows_of(database: Database, units: Sequence[Unit], form: str, kept_from: KeptFrom) -> int:
     """Raw rows that a verification of the units reads, as the manifest counts them."""
     rows = 0
     with reading(database) as connection:
         for unit in units:
-            low = max(unit.start, kept_from)
+            low = max(unit.start, kept_from(unit.client_id))
             within = (files.c.hour >= low, files.c.hour < unit.end, files.c.client_id == unit.client_id)
             listed = (files.c.state == "listed", files.c.format == form, files.c.raw_only.is_(False))
             if unit.chosen is None:
@@ -100,7 +104,7 @@ def _spans(database: Database) -> dict[str, tuple[int, int]]:
     return spans
 
 
-def _sampled(database: Database, choice: Choice, kept_from: int) -> list[Unit]:
+def _sampled(database: Database, choice: Choice, kept_from: KeptFrom) -> list[Unit]:
     weeks: dict[tuple[str, int], set[Bucket]] = {}
     with reading(database) as connection:
         for client_id, bucket in _draw(connection, choice, kept_from):
@@ -114,32 +118,31 @@ def _sampled(database: Database, choice: Choice, kept_from: int) -> list[Unit]:
     ]  # fmt: skip
 
 
-def _draw(connection: Connection, choice: Choice, kept_from: int) -> Iterator[tuple[str, Bucket]]:
+def _draw(connection: Connection, choice: Choice, kept_from: KeptFrom) -> Iterator[tuple[str, Bucket]]:
     """Distinct published buckets, each as likely as any other: numbers are drawn, and only these buckets are read."""
-    key = (buckets.c.client_id, buckets.c.level)
-    groups = connection.execute(
-        sa.select(*key, sa.func.count()).where(*_eligible(choice, kept_from)).group_by(*key).order_by(*key)
-    ).all()
-    sizes = [count for _, _, count in groups]
+    groups: list[tuple[str, Level, Conditions]] = []
+    sizes: list[int] = []
+    for client_id in connection.execute(
+        sa.select(buckets.c.client_id).distinct().order_by(buckets.c.client_id)
+    ).scalars():
+        if choice.client_ids is None or client_id in choice.client_ids:
+            for level in sorted(choice.levels):
+                within = _eligible(choice, client_id, level, kept_from(client_id))
+                groups.append((client_id, level, within))
+                sizes.append(connection.execute(sa.select(sa.func.count()).where(*within)).scalar_one())
     ends = list(accumulate(sizes))
     numbers = random.Random(choice.seed)  # noqa: S311 - a sample that can be drawn again, no secret
     for drawn in numbers.sample(range(sum(sizes)), min(choice.sample or 0, sum(sizes))):
         place = bisect_right(ends, drawn)
-        client_id, level, count = groups[place]
-        number = drawn - ends[place] + count
-        within = (buckets.c.client_id == client_id, buckets.c.level == level)
-        start = sa.select(buckets.c.start).where(*within, *_eligible(choice, kept_from))
-        found = connection.execute(start.order_by(buckets.c.start).offset(number).limit(1)).scalar_one_or_none()
+        client_id, level, within = groups[place]
+        start = sa.select(buckets.c.start).where(*within).order_by(buckets.c.start)
+        number = drawn - ends[place] + sizes[place]
+        found = connection.execute(start.offset(number).limit(1)).scalar_one_or_none()
         if found is not None:
-            yield client_id, Bucket(Level(level), found)
+            yield client_id, Bucket(level, found)
 
 
-def _eligible(choice: Choice, kept_from: int) -> Sequence[sa.ColumnElement[bool]]:
+def _eligible(choice: Choice, client_id: str, level: Level, kept_from: int) -> Conditions:
     low = kept_from if choice.start is None else max(choice.start, kept_from)
-    lengths: Any = sa.case({level.value: level.ms for level in Level}, value=buckets.c.level)
-    found = [buckets.c.start >= low, buckets.c.level.in_([level.value for level in choice.levels])]
-    if choice.end is not None:
-        found.append(buckets.c.start + lengths <= choice.end)
-    if choice.client_ids is not None:
-        found.append(buckets.c.client_id.in_(list(choice.client_ids)))
-    return found
+    mine = (buckets.c.client_id == client_id, buckets.c.level == level.value, buckets.c.start >= low)
+    return mine if choice.end is None else (*mine, buckets.c.start <= choice.end - level.ms)

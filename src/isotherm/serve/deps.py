@@ -24,9 +24,30 @@ class Backfill(Protocol):
 
 
 class Verify(Protocol):
-    """Recounts tiles from the lake and compares; None for a client or an edge means no bound."""
+    """Recounts tiles from the lake and compares; None for a client or an edge means no bound.
 
-    def __call__(self, *, start: int | None, end: int | None, client_id: str | None) -> Progress: ...
+    `levels`: None is all of them. `parallel` threads; None: as many as jobs may take. `sample` so many published
+    buckets, drawn by `seed`; None: all. With `progress`, steps {"read", "total"} of events come between verdicts.
+    """
+
+    def __call__(
+        self,
+        *,
+        start: int | None,
+        end: int | None,
+        client_id: str | None,
+        levels: Sequence[Level] | None,
+        parallel: int | None,
+        sample: int | None,
+        seed: int,
+        progress: bool,
+    ) -> Progress: ...
+
+
+class Retain(Protocol):
+    """Removes what is past its days now, store by store."""
+
+    def __call__(self) -> Progress: ...
 
 
 @dataclass(frozen=True)
@@ -69,8 +90,9 @@ class Deps:
     one cache where it is shared, and apart in memory, where answers would drive windows out. `status` adds members to
     GET /v1/status: facts about the lander, the scheduler and the log; a member `idle` that is False says that something
     is still on its way to the lake. `unlanded` tells what the lander of this process has read and not landed; without
-    it, how fresh maps are is told as far as the stores know. `backfill` and `verify` run the admin jobs; without one,
-    its route answers 501. The hooks are called with no argument, before the first and after the last request.
+    it, how fresh maps are is told as far as the stores know. `backfill`, `verify` and `retention` run the admin jobs;
+    without one, its route answers 501. The hooks are called with no argument, before the first and after the last
+    request.
     """
 
     settings: Settings
@@ -83,6 +105,7 @@ class Deps:
     unlanded: FindUnlanded = _not_known
     backfill: Backfill | None = None
     verify: Verify | None = None
+    retention: Retain | None = None
     on_startup: Sequence[Callable[[], object]] = ()
     on_shutdown: Sequence[Callable[[], object]] = ()
 

@@ -281,6 +281,17 @@ class VerificationState(Struct, kw_only=True):
     last_at: Annotated[int | None, Meta(description="When the newest was made, ms since 1970; null: never.")]
 
 
+class Round(Struct, kw_only=True):
+    """A work that comes round again."""
+
+    ran_at: Annotated[str, Meta(description="When it last ended, RFC 3339.")]
+    did_at: Annotated[str | None, Meta(description="When it last had something to do; null: never.")]
+    did: Annotated[
+        dict[str, Any],
+        Meta(description="What it did then: hours, rows, bytes, and the same by client; for tiles by level."),
+    ]
+
+
 class DiskState(Struct, kw_only=True):
     """The disk that a store of this machine is on."""
 
@@ -304,6 +315,10 @@ class StatusAnswer(Struct, kw_only=True):
     problems: Annotated[list[str], Meta(description="What is not well, each in a sentence that says what to do.")]
     freshness: Annotated[dict[str, LevelFreshness], Meta(description="By level: hour, day, week.")]
     retention_days: Annotated[dict[str, int], Meta(description="How long log, raw, hour, day and week are kept.")]
+    rounds: Annotated[
+        dict[str, Round],
+        Meta(description="What retention (raw, tiles, records, log) and the archive did last."),
+    ]
     ledger: Annotated[LedgerState | None, Meta(description="Null before the first measurement.")]
     verification: Annotated[VerificationState | None, Meta(description="Null before the first measurement.")]
     stores: Annotated[
@@ -340,12 +355,31 @@ class RollupRequest(Struct, forbid_unknown_fields=True, rename={"start": "from",
     level: Annotated[Literal["hour", "day", "week"] | None, Meta(description="Only this level; default all.")] = None
 
 
+class RetentionRequest(Struct, forbid_unknown_fields=True):
+    """What POST /v1/admin/retention takes: an empty object, or nothing."""
+
+
 class VerifyRequest(Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
     """What to recount from the lake."""
 
     start: Annotated[str | None, Meta(description="RFC 3339 or integer milliseconds as text; default: all.")] = None
     end: Annotated[str | None, Meta(description="As `from`; excluded.")] = None
     client_id: Annotated[str | None, Meta(description="Only this client; default all.")] = None
+    levels: Annotated[
+        Annotated[list[Literal["hour", "day", "week"]], Meta(min_length=1)] | None,
+        Meta(description="Only these levels; default all."),
+    ] = None
+    parallel: Annotated[
+        Annotated[int, Meta(ge=1, le=64)] | None, Meta(description="Threads; default: as many as tile jobs may take.")
+    ] = None
+    sample: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(description="Only so many published buckets, drawn at random; default all."),
+    ] = None
+    seed: Annotated[int, Meta(description="The same seed draws the same sample from the same buckets.")] = 0
+    progress: Annotated[
+        bool, Meta(description="Lines with `read` and `total` between the verdicts: events read, and to be read.")
+    ] = False
 
 
 class ProblemAnswer(Struct, kw_only=True):

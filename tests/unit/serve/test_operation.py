@@ -102,9 +102,13 @@ def test_verify_takes_open_edges(world: Any) -> None:
     with world.client(verify=verify) as api:
         assert lines(api.post("/v1/admin/verify"))[0]["same"] is True
         lines(api.post("/v1/admin/verify", json={"client_id": "shop", "from": JOB["from"]}))
+        more = {"levels": ["day", "week"], "parallel": 2, "sample": 5, "seed": 7, "progress": True}
+        lines(api.post("/v1/admin/verify", json=more))
+    usual = {"levels": None, "parallel": None, "sample": None, "seed": 0, "progress": False}
     assert asked == [
-        {"start": None, "end": None, "client_id": None},
-        {"start": WEEK, "end": None, "client_id": "shop"},
+        {"start": None, "end": None, "client_id": None, **usual},
+        {"start": WEEK, "end": None, "client_id": "shop", **usual},
+        {"start": None, "end": None, "client_id": None, **more, "levels": [Level.DAY, Level.WEEK]},
     ]
 
 
@@ -138,6 +142,10 @@ def test_an_error_on_the_way_is_the_last_line(world: Any, error: Exception, stat
         ("/v1/admin/rollup", json.dumps(JOB | {"lvel": "day"}).encode(), 400),
         ("/v1/admin/rollup", b" " * 20_000, 413),
         ("/v1/admin/verify", b'"\xff"', 400),
+        ("/v1/admin/verify", b'{"levels":[]}', 400),
+        ("/v1/admin/verify", b'{"levels":["year"]}', 400),
+        ("/v1/admin/verify", b'{"sample":-1}', 400),
+        ("/v1/admin/verify", b'{"parallel":0}', 400),
         ("/v1/admin/verify", b'{"from":"2026-02-09T00:00:00Z","to":"2026-02-08T00:00:00Z"}', 400),
     ],
 )
@@ -154,6 +162,15 @@ def test_a_job_that_is_not_described_well_does_not_start(world: Any, path: str, 
 def test_a_process_without_jobs_says_so(api: Any) -> None:
     assert api.post("/v1/admin/rollup", json=JOB).status_code == 501
     assert api.post("/v1/admin/verify").status_code == 501
+    assert api.post("/v1/admin/retention").status_code == 501
+
+
+def test_a_round_of_retention_is_streamed_store_by_store(world: Any) -> None:
+    steps = [{"store": "raw", "removed": {"hours": 1, "rows": 3, "bytes": 9}}, {"store": "tiles", "removed": {}}]
+    with world.client(retention=lambda: iter(steps)) as api:
+        answer = api.post("/v1/admin/retention")
+        assert [json.loads(line) for line in answer.text.splitlines()] == steps
+        assert api.post("/v1/admin/retention", json={"client_id": "x"}).status_code == 400
 
 
 def wait(condition: Callable[[], bool], seconds: float = 20.0) -> None:

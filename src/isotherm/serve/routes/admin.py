@@ -14,7 +14,7 @@ from isotherm.rollup.buckets import Level
 from isotherm.serve import params
 from isotherm.serve.deps import InDeps, Progress
 from isotherm.serve.problems import as_problem
-from isotherm.serve.shapes import RollupRequest, VerifyRequest
+from isotherm.serve.shapes import RetentionRequest, RollupRequest, VerifyRequest
 
 NDJSON: Final = "application/x-ndjson"
 MAX_BODY_BYTES: Final = 16 * 1024
@@ -46,7 +46,11 @@ async def rollup(request: Request[Any, Any, Any], deps: InDeps) -> Stream:
     "/v1/admin/verify", status_code=200, tags=["admin"], summary="Recount tiles", request_max_body_size=MAX_BODY_BYTES
 )
 async def verify(request: Request[Any, Any, Any], deps: InDeps) -> Stream:
-    """Recount tiles from the lake and compare them cell by cell; one JSON object per line as the job goes on."""
+    """Recount tiles from the lake and compare them cell by cell; one JSON object per line as the job goes on.
+
+    Each line is the verdict on one bucket: `finding` is same, different, unreadable (a lake file is damaged or gone),
+    dirty (a tile job will follow) or frozen (its raw events have expired). Verdicts are kept.
+    """
     asked = _body(await request.body(), VerifyRequest)
     if deps.verify is None:
         raise Problem(501, "this process verifies nothing; ask the one that `isotherm up` runs")
@@ -54,7 +58,35 @@ async def verify(request: Request[Any, Any, Any], deps: InDeps) -> Stream:
     end = None if asked.end is None else params.moment(asked.end, "to")
     if start is not None and end is not None and start >= end:
         raise Problem(400, "to: must lie after from", field="to")
-    return _stream(deps.verify(start=start, end=end, client_id=_client(asked.client_id)))
+    verdicts = deps.verify(
+        start=start,
+        end=end,
+        client_id=_client(asked.client_id),
+        levels=None if asked.levels is None else [Level(level) for level in asked.levels],
+        parallel=asked.parallel,
+        sample=asked.sample,
+        seed=asked.seed,
+        progress=asked.progress,
+    )
+    return _stream(verdicts)
+
+
+@post(
+    "/v1/admin/retention",
+    status_code=200,
+    tags=["admin"],
+    summary="Remove what is past its days",
+    request_max_body_size=MAX_BODY_BYTES,
+)
+async def retention(request: Request[Any, Any, Any], deps: InDeps) -> Stream:
+    """Run a round of retention now; one JSON object per store as it goes on: what was removed.
+
+    It runs by itself, too, every half a minute or ten minutes. What is past its days is told by the settings.
+    """
+    _body(await request.body(), RetentionRequest)
+    if deps.retention is None:
+        raise Problem(501, "this process removes nothing; ask the one that `isotherm up` runs")
+    return _stream(deps.retention())
 
 
 def _client(client_id: str | None) -> str | None:
