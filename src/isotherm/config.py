@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -193,6 +193,15 @@ class Settings(BaseSettings):
     log_max_bytes: int = Field(
         64 * GIB, ge=64 * MIB, description="Size limit of the embedded log; at it the collector answers 503."
     )
+    dead_log: str = Field(
+        "",
+        description="Log of dead letters: what could not be accepted or landed, whole. Default: beside the event log, "
+        "as a folder LOG-dead, or as the topic that ends in .dead instead of .raw.",
+    )
+    dead_retention_days: int = Field(30, ge=1, description="How long dead letters stay.")
+    dead_max_bytes: int = Field(
+        GIB, ge=64 * MIB, description="Size limit of an embedded log of dead letters; at it they are counted as lost."
+    )
     log_segment_bytes: int = Field(512 * MIB, ge=4 * MIB, description="A log segment is closed at this size.")
 
     land_formats: Annotated[list[Literal["parquet", "jsonl"]], NoDecode] = Field(
@@ -208,6 +217,17 @@ class Settings(BaseSettings):
         {},
         description="Days that single clients' data stays where it is not what the four settings above say: client -> "
         'raw, hourly, daily, weekly; in TOML a table per client, else a JSON object such as {"shop": {"raw": 90}}.',
+    )
+    archive: str = Field(
+        "",
+        description="Where old raw files go: file:///folder, or s3://bucket/prefix?endpoint=URL&region=NAME with the "
+        "same keys. Default: the folder archive of the lake.",
+    )
+    archive_after_days: int = Field(
+        30, ge=0, description="Raw of hours that ended this long ago moves to the archive, packed tighter; 0: never."
+    )
+    archive_target_bytes: int = Field(
+        GIB, ge=MIB, description="Archived files of one hour and client are merged until they are about this large."
     )
     close_delay_seconds: float = Field(
         60.0, ge=0, description="An hour is closed, and its small files are merged, this long after its end."
@@ -230,6 +250,11 @@ class Settings(BaseSettings):
     )
     job_memory_bytes: int = Field(4 * GIB, ge=256 * MIB, description="Memory limit of one tile job.")
     job_threads: int = Field(0, ge=0, description="Threads of one tile job; 0: one per core.")
+    verify_sample: int = Field(
+        200, ge=0, le=1_000_000, description="Published buckets that are recounted from raw each night; 0: none."
+    )
+    verify_hour: int = Field(3, ge=0, le=23, description="Hour of the day, UTC, from which the night's sample is due.")
+    verify_minutes: float = Field(30.0, gt=0, description="The night's sample ends after this long, done or not.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @classmethod
@@ -316,9 +341,33 @@ class Settings(BaseSettings):
         }[name]
         return f"{scheme}://{root / leaf}"
 
+    def for_dead_letters(self) -> "Settings":
+        """These settings as the log of dead letters is opened with: `url("log")` names it."""
+        return self.model_copy(
+            update={
+                "log": self.dead_log or _dead_log_beside(self.url("log")),
+                "log_retention_days": self.dead_retention_days,
+                "log_max_bytes": self.dead_max_bytes,
+                "log_segment_bytes": min(self.log_segment_bytes, self.dead_max_bytes // 8),
+                "log_timestamp": "received",
+                "kafka_partitions": 1,
+            }
+        )
+
     @property
     def late_horizon_ms(self) -> int:
         return self.late_horizon_days * DAY_MS
+
+
+def _dead_log_beside(log: str) -> str:
+    if log.startswith("lmdb:"):
+        return f"{log.rstrip('/')}-dead"
+    if not log.startswith("kafka:"):
+        return log
+    parts = urlsplit(log)
+    query = dict(parse_qsl(parts.query))
+    query["topic"] = query.get("topic", "heatmap.events.raw").removesuffix(".raw") + ".dead"
+    return urlunsplit(parts._replace(query=urlencode(query)))
 
 
 def as_text(value: Any) -> str:

@@ -21,6 +21,18 @@ disable_created_metrics()
 REGISTRY = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=REGISTRY)
 
+DEAD_LETTERS = Counter(
+    "isotherm_dead_letters",
+    "Dead letters that were kept: bodies and records that could not be used, by stage and reason.",
+    ["stage", "reason"],
+    registry=REGISTRY,
+)
+DEAD_LETTERS_LOST = Counter(
+    "isotherm_dead_letters_lost",
+    "Dead letters that could not be kept: too many at once, or their log is full or away.",
+    ["stage"],
+    registry=REGISTRY,
+)
 BUILD = Gauge(
     "isotherm_build_info", "Always 1; the labels say what runs.", ["version", "python", "role"], registry=REGISTRY
 )
@@ -121,6 +133,20 @@ MEASURED_AT = Gauge(
     "isotherm_measured_timestamp_seconds",
     "When ledger, stores and disks were last measured by this process; 0 before the first time.",
     registry=REGISTRY,
+)
+VERIFY_BUCKETS = Gauge(
+    "isotherm_verify_buckets",
+    "Buckets of the last nightly sample by what came of them: same, different, unreadable, dirty, frozen.",
+    ["finding"],
+    registry=REGISTRY,
+)
+VERIFY_AT = Gauge(
+    "isotherm_verify_timestamp_seconds",
+    "When the last nightly sample ended; 0 before the first one.",
+    registry=REGISTRY,
+)
+VERIFY_EVENTS = Counter(
+    "isotherm_verify_events", "Raw events that nightly samples of this process read again.", registry=REGISTRY
 )
 LIVE_WINDOWS = Gauge("isotherm_live_windows", "Living windows that this process shows.", registry=REGISTRY)
 DIRTY_BUCKETS = Gauge("isotherm_dirty_buckets", "Buckets that wait to be tiled again.", ["level"], registry=REGISTRY)

@@ -14,7 +14,15 @@ import uvicorn
 from cyclopts import Parameter
 
 from isotherm.cli.checks import check_exposure
-from isotherm.cli.jobs import backfill_job, find_unlanded, serving_facts, status_facts, verify_job
+from isotherm.cli.jobs import (
+    backfill_job,
+    find_unlanded,
+    nightly,
+    retention_job,
+    serving_facts,
+    status_facts,
+    verify_job,
+)
 from isotherm.cli.logs import set_up_logs
 from isotherm.cli.measure import Measures
 from isotherm.cli.options import Everything
@@ -83,6 +91,7 @@ def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
         answers=parts.answers,
         backfill=backfill_job(parts),
         verify=verify_job(parts),
+        retention=retention_job(parts),
         **told,
     )
     config = uvicorn.Config(
@@ -114,6 +123,7 @@ def _facts_of_serving(parts: Parts) -> dict[str, Any]:
 def _start_jobs(parts: Parts, workers: Workers) -> None:
     workers.start("lander", parts.scanner.run if parts.settings.scan else parts.lander.run)
     workers.start("scheduler", parts.scheduler.run)
+    workers.start("verify", nightly(parts).run)
     workers.start("stream", parts.stream.run)
 
 

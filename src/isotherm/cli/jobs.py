@@ -15,6 +15,7 @@ from isotherm.land.waiting import Intake
 from isotherm.land.waiting import Unlanded as LanderUnlanded
 from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Bucket, Level
+from isotherm.rollup.nightly import Nightly
 from isotherm.rollup.retention import expire
 from isotherm.rollup.verify import Choice, Verdict, Verifier
 from isotherm.rollup.windows.port import is_shared
@@ -62,6 +63,11 @@ def verify_job(parts: "Parts") -> Verify:
                 yield msgspec.to_builtins(step)
 
     return job
+
+
+def nightly(parts: "Parts") -> Nightly:
+    """The nightly sample, on one thread: it has the night."""
+    return Nightly(verifier(parts, parallel=1))
 
 
 def verifier(parts: "Parts", parallel: int | None = None) -> Verifier:

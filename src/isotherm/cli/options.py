@@ -65,6 +65,9 @@ class Stores(Where):
     olap: Annotated[Text, setting("olap", STORES)] = None
     db: Annotated[Text, setting("db", STORES)] = None
     cache: Annotated[Text, setting("cache", STORES)] = None
+    dead_log: Annotated[Text, setting("dead_log", STORES)] = None
+    dead_retention_days: Annotated[Number, setting("dead_retention_days", RETENTION)] = None
+    dead_max_bytes: Annotated[Number, setting("dead_max_bytes", RETENTION)] = None
     log_key: Annotated[Literal["screen", "client"] | None, setting("log_key", SCALE)] = None
     log_timestamp: Annotated[Literal["received", "event"] | None, setting("log_timestamp", SCALE)] = None
     scan: Annotated[Text, setting("scan", SCALE)] = None
@@ -116,6 +119,9 @@ class Landing(Stores):
     compact_memory_bytes: Annotated[Number, setting("compact_memory_bytes", LANDING)] = None
     raw_retention_days: Annotated[Number, setting("raw_retention_days", RETENTION)] = None
     retention: Annotated[Text, setting("retention", RETENTION)] = None
+    archive: Annotated[Text, setting("archive", STORES)] = None
+    archive_after_days: Annotated[Number, setting("archive_after_days", RETENTION)] = None
+    archive_target_bytes: Annotated[Number, setting("archive_target_bytes", RETENTION)] = None
 
 
 @dataclass(kw_only=True)
@@ -125,6 +131,9 @@ class Tiling(Landing):
     retile_min_seconds: Annotated[Real, setting("retile_min_seconds", LANDING)] = None
     job_memory_bytes: Annotated[Number, setting("job_memory_bytes", LANDING)] = None
     job_threads: Annotated[Number, setting("job_threads", LANDING)] = None
+    verify_sample: Annotated[Number, setting("verify_sample", LANDING)] = None
+    verify_hour: Annotated[Number, setting("verify_hour", LANDING)] = None
+    verify_minutes: Annotated[Real, setting("verify_minutes", LANDING)] = None
     hourly_retention_days: Annotated[Number, setting("hourly_retention_days", RETENTION)] = None
     daily_retention_days: Annotated[Number, setting("daily_retention_days", RETENTION)] = None
     weekly_retention_days: Annotated[Number, setting("weekly_retention_days", RETENTION)] = None

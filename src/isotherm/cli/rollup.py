@@ -72,17 +72,24 @@ def command(
 
 
 def _scheduler(settings: Settings) -> int:
+    from isotherm.cli.jobs import nightly
     from isotherm.cli.measure import Measures
-    from isotherm.cli.roles import Parts, run_role
+    from isotherm.cli.roles import STOP_SECONDS, Parts, run_role
 
     make_folder(settings.data)
     refuse_beside_up(settings, "the scheduler")
     logger = set_up_logs(settings, "rollup")
     with Parts(settings) as parts:
-        scheduler = parts.scheduler
+        scheduler, sample = parts.scheduler, nightly(parts)
 
         def run(stop: threading.Event) -> None:
-            scheduler.run(stop)
+            beside = threading.Thread(target=sample.run, args=(stop,), name="verify")
+            beside.start()
+            try:
+                scheduler.run(stop)
+            finally:
+                stop.set()
+                beside.join(STOP_SECONDS)
 
         return run_role(settings, logger, run, Measures(parts, log=False, tiles=True))
 

@@ -33,3 +33,10 @@ def last(engine: Engine) -> dict[str, Any]:
             row.name: {"ran_at": iso(row.ran_at), "did_at": row.did_at and iso(row.did_at), "did": row.did}
             for row in connection.execute(sa.select(rounds).order_by(rounds.c.name))
         }
+
+
+def of(engine: Engine, name: str) -> tuple[int | None, dict[str, Any]]:
+    """When the work last had something to do (ms; None: never), and what it did then."""
+    with reading(engine) as connection:
+        row = connection.execute(sa.select(rounds.c.did_at, rounds.c.did).where(rounds.c.name == name)).one_or_none()
+    return (None, {}) if row is None else (row.did_at, row.did)

@@ -115,7 +115,7 @@ class Verifier:
         self._suspected = 0
         self._held: list[Snapshot] = []
 
-    def run(self, choice: Choice) -> Iterator[Verdict | Progress]:
+    def run(self, choice: Choice) -> Generator[Verdict | Progress]:
         """Verdicts on the chosen buckets, and how far it is: at the start, and after every hour that has events.
 
         Every verdict is written down, also when the caller stops early.
