@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from isotherm.backup.unfinished import refuse_unfinished
 from isotherm.cli.checks import check_exposure
 from isotherm.cli.logs import set_up_logs
 from isotherm.cli.options import Collecting
@@ -28,6 +29,7 @@ def command(
     chosen = (settings or Collecting()).settings()
     check_exposure(chosen, app=False, collector=True)
     make_folder(chosen.data)
+    refuse_unfinished(chosen.data)
     if not parent:
         refuse_beside_up(chosen, "the collector")
     logger = set_up_logs(chosen, "collect")

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from isotherm import __version__
+from isotherm.backup.unfinished import refuse_unfinished
 from isotherm.cli import processes
 from isotherm.cli.checks import check_exposure
 from isotherm.cli.logs import set_up_logs
@@ -41,6 +42,7 @@ def command(settings: Everything | None = None) -> int:
     check_exposure(chosen, app=True, collector=True)
     lock = UpLock(chosen.data)
     try:
+        refuse_unfinished(chosen.data)
         chosen = processes.fix_port(chosen, "host", "port")
         chosen = processes.fix_port(chosen, "collect_host", "collect_port")
         if chosen.port == chosen.collect_port:

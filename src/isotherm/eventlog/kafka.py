@@ -8,7 +8,7 @@ the brokers', by time: a record that was not landed within `log_retention_days` 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from threading import RLock
 from time import monotonic
@@ -176,6 +176,9 @@ class KafkaLog:
         """Delete the records below an offset per partition, for good and for everybody."""
         if offsets:
             self._topic.delete_below(offsets)
+
+    def ids_since(self, since_ms: int) -> Iterator[tuple[int, bytes]]:
+        return iter(())
 
     def status(self) -> LogStatus:
         """Sizes are 0: the brokers do not tell clients."""

@@ -6,7 +6,7 @@ the object between its threads. Local disks only: LMDB does not work over networ
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Final
@@ -124,6 +124,10 @@ class LmdbLog:
     def expire(self, now_ms: int, landed: Mapping[int, int]) -> list[str]:
         self._check_usable()
         return self._keeper.expire(now_ms, landed.get(0, 0))
+
+    def ids_since(self, since_ms: int) -> Iterator[tuple[int, bytes]]:
+        self._check_usable()
+        return self._reader.ids_since(since_ms)
 
     def status(self) -> LogStatus:
         self._check_usable()

@@ -1,6 +1,6 @@
 """A log in memory, `memory://`, for tests: the rules of the others, and nothing survives the process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
 from uuid import uuid4
 
@@ -137,6 +137,12 @@ class MemoryLog:
             if record.id is not None:
                 del self._ids[record.id]
         return [f"memory-{first}-{self._tail}"] if self._tail > first else []
+
+    def ids_since(self, since_ms: int) -> Iterator[tuple[int, bytes]]:
+        self._check_open()
+        with self._lock:
+            found = [(timestamp, one) for one, timestamp in self._ids.items() if timestamp >= since_ms]
+        return iter(found)
 
     def status(self) -> LogStatus:
         self._check_open()

@@ -15,7 +15,7 @@ known id      a record id that was appended in the last 24 hours (or longer); ap
 assigned      the partitions that this process should read for a consumer now; other processes read the others.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -200,6 +200,13 @@ class EventLog(Protocol):
         """
         ...
 
+    def ids_since(self, since_ms: int) -> Iterator[tuple[int, bytes]]:
+        """Ids of what was appended since then or a little earlier: (a timestamp among theirs, joined ids), in groups.
+
+        Nothing where the log keeps no ids.
+        """
+        ...
+
     def status(self) -> LogStatus: ...
 
     def close(self) -> None: ...
@@ -212,6 +219,11 @@ ADAPTERS: Final[Adapters] = {
     "lmdb": ("isotherm.eventlog.lmdb:open_lmdb", ""),
     "kafka": ("isotherm.eventlog.kafka:open_kafka", "kafka"),
 }
+
+
+def open_dead_log(settings: Settings, clock: Clock) -> EventLog:
+    """Open the log of dead letters that belongs to the event log of these settings; raises as `open_log`."""
+    return open_log(settings.for_dead_letters(), clock)
 
 
 def open_log(settings: Settings, clock: Clock) -> EventLog:

@@ -1,5 +1,6 @@
 """Reads: from an offset on, across segments, jumping over what was deleted or lost."""
 
+from collections.abc import Iterator
 from threading import Lock
 
 import lmdb
@@ -94,6 +95,19 @@ class Reader:
         with self._lock:
             self._summaries[first] = found
         return found
+
+    def ids_since(self, since_ms: int) -> Iterator[tuple[int, bytes]]:
+        """(First timestamp, joined ids) of every frame that has a record of that time or later."""
+        for first in self.firsts():
+            try:
+                last = self.summary(first).last_timestamp
+                if last is None or last < since_ms:
+                    continue
+                with self._pool.use(first) as segment, segment.env.begin() as txn:
+                    entries = list(segment.entries(txn, 0))
+            except FileNotFoundError:
+                continue
+            yield from ((e.first_timestamp, e.ids) for e in entries if e.ids and e.last_timestamp >= since_ms)
 
     def segments(self) -> list[Segment]:
         """A picture of all segments, oldest first."""

@@ -41,8 +41,8 @@ _READ: Final[dict[str, dict[str, Any]]] = {
 _log = structlog.get_logger("isotherm.store")
 
 
-def open_db(url: str) -> Engine:
-    """Open the store and bring its schema up to date.
+def open_db(url: str, revision: str = "head") -> Engine:
+    """Open the store and bring its schema up to date, or as far as to `revision`.
 
     `url` is sqlite:///absolute/path or postgresql://user:password@host:port/database. Raises ConfigError when it
     cannot be used: no database, damaged, written by a newer version, out of reach, or without the rights it takes.
@@ -50,7 +50,7 @@ def open_db(url: str) -> Engine:
     opener: Callable[[str], tuple[Engine, Callable[[DatabaseError], ConfigError | None]]] = adapter("db", url, ADAPTERS)
     engine, explain = opener(url)
     try:
-        migrate(engine)
+        migrate(engine, revision)
     except DatabaseError as error:
         engine.dispose()
         explained = explain(error)
@@ -150,25 +150,41 @@ def _migrations() -> Config:
     return config
 
 
-def migrate(engine: Engine) -> None:
-    """Run the migrations that are missing, in one transaction; of many processes that start at once one does.
+def migrate(engine: Engine, revision: str = "head") -> None:
+    """Run the migrations that are missing up to `revision`, in one transaction; of many processes that start at once
+    one does.
 
     However long that takes: the others wait for it, and say so.
     """
-    head = ScriptDirectory.from_config(_migrations()).get_current_head()
     while True:
         with reading(engine) as connection:
-            if MigrationContext.configure(connection).get_current_revision() == head:
+            if _reached(MigrationContext.configure(connection).get_current_revision(), revision):
                 return
         try:
-            with writing(engine) as connection, _without_bounds(connection):
-                config = _migrations()
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+            with writing(engine) as connection:
+                migrate_within(connection, revision)
         except OperationalError as error:
             if not _waited(error):
                 raise
             _log.warning("another process brings the database up to date; this one waits for it")
+
+
+def migrate_within(connection: Connection, revision: str = "head") -> None:
+    """`migrate` in the caller's write transaction."""
+    with _without_bounds(connection):
+        config = _migrations()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def _reached(current: str | None, wanted: str) -> bool:
+    """Whether a schema of the revision `current` has all that `wanted` brings."""
+    scripts = ScriptDirectory.from_config(_migrations())
+    if wanted == "head":
+        return current == scripts.get_current_head()
+    if current is None or current not in revisions():
+        return False
+    return wanted in {script.revision for script in scripts.iterate_revisions(current, "base")}
 
 
 @contextmanager

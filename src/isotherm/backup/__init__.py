@@ -1,0 +1,1 @@
+"""Backups of a whole deployment while it runs, and what makes a deployment of one again."""

@@ -1,0 +1,89 @@
+"""Looking after backups: read everything again and compare, and remove what is old."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from isotherm.backup.flow import at_once
+from isotherm.backup.inventory import Damaged, Entry, Inventory, Named, object_path
+from isotherm.backup.target import Target
+from isotherm.backup.work import removing
+from isotherm.clock import Clock
+
+READ_AT_ONCE: Final = 4
+
+
+@dataclass
+class Checkup:
+    """What `verify` found: objects and bytes that were read, and what is wrong, one sentence each."""
+
+    backups: int = 0
+    objects: int = 0
+    bytes: int = 0
+    problems: list[str] = field(default_factory=list[str])
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What `prune` removed."""
+
+    backups: int
+    objects: int
+    bytes: int
+
+
+def verify(target: Target, chosen: Sequence[Named], tell: Callable[[int, int, int], object] | None = None) -> Checkup:
+    """Read every object of these backups and compare it with its hash; `tell(done, total, bytes)` says how far it is.
+
+    Objects that several backups share are read once.
+    """
+    found = Checkup()
+    wanted: dict[str, Entry] = {}
+    for one in chosen:
+        try:
+            inventory = target.inventory(one)
+            wanted |= {entry.sha256: entry for entry in (*inventory.lists, *target.entries(inventory))}
+            found.backups += 1
+        except Damaged as error:
+            found.problems.append(str(error))
+    for entry, problem in at_once(lambda entry: _looked_at(target, entry), list(wanted.values()), READ_AT_ONCE):
+        found.objects += 1
+        found.bytes += entry.bytes
+        if problem:
+            found.problems.append(problem)
+        if tell is not None:
+            tell(found.objects, len(wanted), found.bytes)
+    return found
+
+
+def _looked_at(target: Target, entry: Entry) -> tuple[Entry, str]:
+    try:
+        target.check(entry)
+    except Damaged as error:
+        return entry, str(error)
+    return entry, ""
+
+
+def prune(target: Target, keep: int, clock: Clock) -> Pruned:
+    """Remove all but the newest `keep` backups, and every object that none of those names.
+
+    Raises IsothermError while a backup is being taken, and Damaged when one of those kept cannot be read: without its
+    lists nobody knows what it needs.
+    """
+    if keep < 1:
+        raise ValueError(f"at least one backup is kept, not {keep}")
+    with removing(target, clock):
+        found = target.inventories()
+        needed: set[str] = set()
+        for one in found[:keep]:
+            needed |= {entry.sha256 for entry in _everything(target, target.inventory(one))}
+        # Inventories first: one whose objects are gone would be a backup that cannot be restored.
+        backups = target.remove(one.path for one in found[keep:])
+        unneeded = {sha256: size for sha256, size in target.sizes().items() if sha256 not in needed}
+        objects = target.remove(object_path(sha256) for sha256 in unneeded)
+    return Pruned(backups, objects, sum(unneeded.values()))
+
+
+def _everything(target: Target, inventory: Inventory) -> Iterator[Entry]:
+    yield from inventory.lists
+    yield from target.entries(inventory)

@@ -1,0 +1,250 @@
+"""`isotherm backup`: keep a copy of everything elsewhere."""
+
+import contextlib
+import os
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from cyclopts import Parameter
+
+from isotherm.cli.client import AppClient, require_data, running_app
+from isotherm.cli.options import AsJson, Serving
+from isotherm.cli.output import console, duration, errors, moment, print_json, size, table
+from isotherm.clock import SystemClock, iso
+from isotherm.config import Settings
+from isotherm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from isotherm.backup.sources import ReadMaps, Sources
+    from isotherm.backup.target import Target
+    from isotherm.cli.roles import Parts
+
+_NICENESS: Final = 10
+_MEGABYTE: Final = 1e6
+
+To = Annotated[
+    str,
+    Parameter(
+        name="--to",
+        help="Where backups are: file:///folder, or s3://bucket/prefix?endpoint=URL&region=NAME.",
+        show_default=False,
+    ),
+]
+
+
+def command(
+    settings: Serving | None = None,
+    *,
+    to: To,
+    listed: Annotated[
+        bool, Parameter(name="--list", help="List the backups that are there; take none.", negative=())
+    ] = False,
+    verify: Annotated[
+        bool, Parameter(help="Read every object of every backup again and compare its hash; take none.", negative=())
+    ] = False,
+    keep: Annotated[
+        int | None, Parameter(help="Afterwards remove all but the newest so many backups, and what only they need.")
+    ] = None,
+    limit_rate: Annotated[
+        float | None, Parameter(help="Read at most so many megabytes a second, so that others come first.")
+    ] = None,
+    json: AsJson = False,
+) -> int:
+    """Take a backup of everything while it runs: tables, lake, maps, and what waits on the log.
+
+    Only what is not there yet is copied. A backup is there once it is complete; one that was interrupted leaves
+    nothing but a good start for the next. Runs at low priority, beside `isotherm up` or without it. With --list or
+    --verify nothing is taken; exit code 1 when an object is missing or damaged.
+
+    Examples:
+
+    `isotherm backup --data ./data --to file:///mnt/backups --keep 48`: every hour, from cron or a timer
+
+    `isotherm backup --to 's3://backups/shop?endpoint=https://s3.example.com' --limit-rate 50`
+
+    `isotherm backup --to file:///mnt/backups --verify`
+    """
+    from isotherm.backup.flow import Rate
+    from isotherm.backup.target import open_target
+
+    if keep is not None and keep < 1:
+        raise ConfigError("--keep: at least one backup is kept")
+    if limit_rate is not None and limit_rate <= 0:
+        raise ConfigError("--limit-rate: megabytes a second, above 0")
+    chosen = (settings or Serving()).settings()
+    rate = Rate(None if limit_rate is None else limit_rate * _MEGABYTE)
+    taking = not (listed or verify)
+    if taking:
+        require_data(chosen)
+    scratch = chosen.data.absolute() if chosen.data.is_dir() else None
+    target = open_target(to, chosen, make=taking, rate=rate, scratch=scratch)
+    if verify:
+        return _verify(target, json=json)
+    if listed:
+        return _list(target, json=json)
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
+    inventory, pruned = _take(chosen, target), None
+    if keep is not None:
+        from isotherm.backup.keep import prune
+
+        pruned = prune(target, keep, SystemClock())
+    if json:
+        print_json(
+            {name: value for name, value in msgspec.to_builtins(inventory).items() if name not in ("lists", "settings")}
+            | {"removed_backups": pruned.backups if pruned else 0, "removed_bytes": pruned.bytes if pruned else 0}
+        )
+    else:
+        _say(inventory, pruned, target)
+    return 0
+
+
+def _take(settings: Settings, target: "Target") -> Any:
+    from isotherm.backup.take import take
+    from isotherm.cli.roles import Parts
+
+    with Parts(settings) as parts, bar("backing up") as tell:
+        return take(
+            sources_of(parts), target, tell=lambda step: tell(step.what, step.done, step.total, step.copied_bytes)
+        )
+
+
+def sources_of(parts: "Parts") -> "Sources":
+    """The stores of a deployment, whether it runs or not."""
+    from isotherm.backup.sources import Sources
+
+    return Sources(
+        settings=parts.settings,
+        engine=parts.engine,
+        lake=parts.lake,
+        manifest=parts.manifest,
+        log=parts.log,
+        maps=_maps_of(parts),
+        clock=parts.clock,
+        dead=parts.dead_log,
+        scratch=parts.settings.data.absolute(),
+    )
+
+
+def _maps_of(parts: "Parts") -> "ReadMaps":
+    """Maps from the tile store, or from the running app, which alone may open a chDB folder."""
+    from isotherm.rollup.buckets import Bucket
+    from isotherm.rollup.copies import Page, read_maps
+
+    app = running_app(parts.settings) if parts.settings.url("olap").startswith("chdb:") else None
+
+    def from_store(bucket: Bucket, page: Page) -> Any:
+        return read_maps(parts.olap, bucket, page)
+
+    def from_app(bucket: Bucket, page: Page) -> Any:
+        assert app is not None
+        return ask_maps(app, bucket, page)
+
+    return from_store if app is None else from_app
+
+
+def ask_maps(app: AppClient, bucket: Any, page: Any) -> Any:
+    """`isotherm.rollup.copies.read_maps` by the app."""
+    import pyarrow as pa
+
+    from isotherm.serve.negotiate import ARROW
+
+    clients, part, parts = page
+    raw = app.get(
+        "/v1/admin/maps",
+        accept=ARROW,
+        level=bucket.level.value,
+        start=iso(bucket.start),
+        client_id=list(clients),
+        page=part,
+        pages=parts,
+    )
+    return pa.ipc.open_stream(pa.py_buffer(raw)).read_all()
+
+
+@contextmanager
+def bar(title: str) -> "Generator[Any]":
+    """A progress bar on standard error; yields `tell(what, done, total, bytes)`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    out = errors()
+    made = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[moved]}"),
+        TimeElapsedColumn(), console=out, transient=True, disable=not out.is_terminal,
+    )  # fmt: skip
+    with ExitStack() as stack:
+        stack.enter_context(made)
+        task = made.add_task(title, total=None, moved="")
+
+        def tell(what: str, done: int, total: int, moved: int) -> None:
+            made.update(task, description=f"{title}: {what}", completed=done, total=total or None, moved=size(moved))
+
+        yield tell
+
+
+def _say(inventory: Any, pruned: Any, target: "Target") -> None:
+    out = console()
+    took = (inventory.finished_at - inventory.started_at) / 1000
+    out.print(
+        f"backed up to {target.where} in {duration(took)}: {inventory.objects:,} objects, {size(inventory.bytes)}, of "
+        f"which {inventory.copied_objects:,} ({size(inventory.copied_bytes)}) were new",
+        markup=False,
+    )
+    waiting = "" if inventory.log is None else f", {inventory.log.records:,} records that were not landed yet"
+    out.print(f"{inventory.events:,} events in the lake{waiting}; backup {inventory.id} of {iso(inventory.started_at)}")
+    if inventory.log is not None and inventory.log.lost:
+        errors().print(f"[bold yellow]{inventory.log.lost:,} records were gone from the log before they were landed[/]")
+    if pruned is not None:
+        out.print(f"removed {pruned.backups:,} older backups and {pruned.objects:,} objects ({size(pruned.bytes)})")
+
+
+def _list(target: "Target", *, json: bool) -> int:
+    found = [target.inventory(one) for one in target.inventories()]
+    if json:
+        print_json([{name: v for name, v in msgspec.to_builtins(one).items() if name != "lists"} for one in found])
+        return 0
+    if not found:
+        console().print(f"{target.where} holds no complete backup", markup=False)
+        return 0
+    rows = [
+        (
+            moment(one.started_at),
+            one.id,
+            moment(None if one.log is None else one.log.newest_at),
+            one.events,
+            one.objects,
+            size(one.bytes),
+            size(one.copied_bytes),
+            one.code_version,
+        )
+        for one in found
+    ]
+    columns = ("begun (UTC)", "backup", "newest event received", "events", "objects", "size", "new then", "version")
+    console().print(table(columns, rows))
+    return 0
+
+
+def _verify(target: "Target", *, json: bool) -> int:
+    from isotherm.backup.keep import verify
+
+    chosen = target.inventories()
+    with bar("reading") as tell:
+        found = verify(target, chosen, lambda done, total, moved: tell("objects", done, total, moved))
+    if json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        for problem in found.problems:
+            errors().print(problem, markup=False)
+        out = console()
+        if not chosen:
+            out.print(f"{target.where} holds no complete backup", markup=False)
+        elif found.problems:
+            errors().print(
+                f"[bold red]{len(found.problems):,} problems.[/] Backups that need these objects cannot be restored. "
+                "Remove the damaged objects and take a backup: what the sources still have is copied again."
+            )
+        else:
+            out.print(f"{found.backups:,} backups, {found.objects:,} objects, {size(found.bytes)}: every hash is right")
+    return 1 if found.problems else 0
