@@ -13,6 +13,8 @@ from isotherm.collect import answer
 from isotherm.collect.answer import JSON_HEADERS, Answer
 from isotherm.collect.commit import GroupCommit
 from isotherm.collect.cors import PREFLIGHT_HEADERS
+from isotherm.collect.dead import Letter, of_refusal, of_rejections
+from isotherm.collect.graves import Graves
 from isotherm.collect.intake import Budget, Disconnected, Intake, Lease
 from isotherm.collect.known import KnownIds
 from isotherm.collect.request import Request
@@ -53,6 +55,7 @@ class Collector:
         clock: Clock,
         files: Files | None = None,
         ids: KnownIds | None = None,
+        dead: Callable[[], EventLog] | None = None,
     ) -> None:
         self._log = log
         self._ids = ids
@@ -64,6 +67,8 @@ class Collector:
         self._intake = Intake(settings.body_timeout_s)
         self._tally = Tally()
         self._commit: GroupCommit | None = None
+        self._open_dead = dead
+        self._graves: Graves | None = None
         self._health: tuple[float, Answer] | None = None
         self._health_lock = asyncio.Lock()
         self._logger = structlog.get_logger("isotherm.collect")
@@ -75,12 +80,16 @@ class Collector:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._commit = GroupCommit(self._log, loop, self._ids)
+        if self._open_dead is not None:
+            self._graves = Graves(self._open_dead, loop)
         self._intake.start(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._intake.stop()
         if self._commit is not None:
             self._commit.close()
+        if self._graves is not None:
+            self._graves.close()
         if self._ids is not None:
             self._ids.close()
         self._log.close()
@@ -107,7 +116,12 @@ class Collector:
             request = Request(
                 body, self._clock.now_ms(), header("content-type"), header("content-encoding"), scope.query_string
             )
-            return await self.collect(request, lease)
+            request.header = header
+            try:
+                return await self.collect(request, lease)
+            except Problem as error:
+                await self._bury(of_refusal(request, error, self._rules.clients))
+                raise
         except Problem as error:
             return answer.problem(error)
         except Backpressure as error:
@@ -124,13 +138,20 @@ class Collector:
             end = perf_counter()
             seconds[place] += end - start
             start = end
+        letter = of_rejections(request) if request.rejections else None
         await self._append(request, lease)
         end = perf_counter()
         seconds[_APPEND] += end - start
         self._tally.count(request)
         reply = answer.accepted(request)
         seconds[_ANSWER] += perf_counter() - end
+        await self._bury(letter)
         return reply
+
+    async def _bury(self, letter: Letter | None) -> None:
+        """Keep what is refused, in part or as a whole, for a person to look at."""
+        if letter is not None and self._graves is not None:
+            await self._graves.put(letter)
 
     async def _append(self, request: Request, lease: Lease) -> None:
         """Wait until the record is on disk; meanwhile hold nothing but the record, and count what it takes."""
@@ -221,7 +242,13 @@ class Collector:
 
 
 def create(
-    settings: Settings, log: EventLog, clock: Clock, files: Files | None = None, ids: KnownIds | None = None
+    settings: Settings,
+    log: EventLog,
+    clock: Clock,
+    files: Files | None = None,
+    ids: KnownIds | None = None,
+    dead: Callable[[], EventLog] | None = None,
 ) -> Collector:
-    """The collector's RSGI application. `ids` is for logs that keep none. It closes both when the server ends it."""
-    return Collector(settings, log, clock, files, ids)
+    """The collector's RSGI application. `ids` is for logs that keep none; `dead` opens the log of dead letters when
+    there is a first one, without it none are kept. It closes all when the server ends it."""
+    return Collector(settings, log, clock, files, ids, dead)

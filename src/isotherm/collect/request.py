@@ -46,13 +46,19 @@ class Parsed(Struct):
     rejections: list[Rejection] = []
 
 
+def _no_header(_: str) -> str | None:
+    return None
+
+
 @dataclass(slots=True)
 class Request:
     """One POST /events/batch. The steps fill it from top to bottom.
 
-    `received_at` and `skew_ms` are milliseconds. `body` is the request's bytes, and its JSON text after `decode`.
-    `known_record` makes the record that is appended when the log knows the batch already. A batch that is split over
-    several records has `slices` instead of both.
+    `received_at` and `skew_ms` are milliseconds. `original` is the request's bytes, `body` these, and its JSON text
+    after `decode`. `known_record` makes the record that is appended when the log knows the batch already. A batch that
+    is split over several records has `slices` instead of both. `header` asks for a header of the request by its name. A
+    `replayed` body says by which clock's error it is corrected (`given_skew_ms`), and what its batch is called if it
+    does not.
     """
 
     body: bytes
@@ -61,6 +67,11 @@ class Request:
     content_encoding: str | None = None
     query: str = ""
     imported: bool = False
+    replayed: bool = False
+    given_skew_ms: int | None = None
+    given_batch_id: str = ""
+    header: Callable[[str], str | None] = _no_header
+    original: bytes = b""
     sent_at: Any = None
     parsed: Parsed | None = None
     facts: Any = None
@@ -75,6 +86,9 @@ class Request:
     known_record: Callable[[], Record] | None = None
     slices: "Sequence[Slice]" = ()
 
+    def __post_init__(self) -> None:
+        self.original = self.body
+
     def content(self) -> Parsed:
         """The parsed body; only for steps between `validate` and `append`."""
         assert self.parsed is not None
@@ -84,4 +98,4 @@ class Request:
         """Let go of the decoded events: what waits for the disk is the record alone."""
         self.facts = _Facts(self.facts.client_id, self.facts.screen_id)
         self.parsed = None
-        self.body = b""
+        self.body = self.original = b""

@@ -10,6 +10,7 @@ import pkgutil
 import signal
 import socket
 import sys
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ from isotherm.collect.app import Collector, create
 from isotherm.collect.known import KnownIds
 from isotherm.config import Settings, is_loopback
 from isotherm.errors import ConfigError
-from isotherm.eventlog.port import open_log
+from isotherm.eventlog.port import open_dead_log, open_log
 from isotherm.store.cache import open_cache
 
 SETTINGS_VARIABLE: Final = "_ISOTHERM_COLLECTOR"
@@ -122,7 +123,7 @@ def build() -> Collector:
     files = pkgutil.resolve_name(handed["files"])() if handed["files"] else None
     log = open_log(settings, clock)
     ids = None if log.knows_ids else KnownIds(log, open_cache(settings, clock))
-    return create(settings, log, clock, files, ids)
+    return create(settings, log, clock, files, ids, partial(open_dead_log, settings, clock))
 
 
 def _calm_the_interpreter() -> None:

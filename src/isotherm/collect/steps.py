@@ -11,10 +11,12 @@
 The first five need no waiting and run in one go; a step returns nothing, fills the request, or raises Problem.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import parse_qs
 from uuid import uuid4
@@ -37,6 +39,8 @@ from isotherm.events import FLAG_IMPORT, Counts, encode_envelope, hour_of, recor
 SKEW_TOLERANCE_MS: Final = MINUTE_MS
 """Clocks that differ by no more are taken to agree: the difference may be the network's."""
 AHEAD_MS: Final = DAY_MS
+_WHOLE: Final = re.compile(r"-?[0-9]{1,15}")
+_BATCH_ID: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class Rules:
 
 
 def decode(request: Request, rules: Rules) -> None:
-    """Unpack the body and read the query: `source=import` and `sent_at`."""
+    """Unpack the body and read the query: `source` (import or replay) and `sent_at`."""
     check_content_type(request.content_type)
     if request.query:
         _read_query(request)
@@ -87,11 +91,25 @@ def _read_query(request: Request) -> None:
     except ValueError:
         raise Problem(400, "the query has more than 16 parameters") from None
     source = query.get("source", ["browser"])[-1]
-    if source not in ("browser", "import"):
-        raise Problem(422, "source is browser or import", field="source")
-    request.imported = source == "import"
+    if source not in ("browser", "import", "replay"):
+        raise Problem(422, "source is browser, import or replay", field="source")
+    request.imported = source != "browser"
+    if source == "replay":
+        _read_replay(request, query)
     if "sent_at" in query:
         request.sent_at = _moment(query["sent_at"][-1])
+
+
+def _read_replay(request: Request, query: Mapping[str, list[str]]) -> None:
+    """What is known of a body that came before: the error of its sender's clock, and a name for its batch."""
+    request.replayed = True
+    skew, batch_id = query.get("skew_ms", ["0"])[-1], query.get("batch_id", [""])[-1]
+    if not _WHOLE.fullmatch(skew):
+        raise Problem(422, "skew_ms is a whole number of milliseconds", field="skew_ms")
+    if len(batch_id) > _BATCH_ID:
+        raise Problem(422, f"batch_id has at most {_BATCH_ID} characters", field="batch_id")
+    request.given_skew_ms = int(skew)
+    request.given_batch_id = batch_id or f"replay-{blake2b(request.original, digest_size=16).hexdigest()}"
 
 
 def _moment(text: str) -> Any:
@@ -121,7 +139,10 @@ def limit(request: Request, rules: Rules) -> None:
     """Correct the sender's clock; reject what is then too old or too far ahead; count the rest per hour."""
     parsed = request.content()
     sent_at = parsed.facts.sent_at if request.sent_at is None else request.sent_at
-    request.skew_ms = skew_ms(sent_at, request.received_at)
+    if request.given_skew_ms is None:
+        request.skew_ms = skew_ms(sent_at, request.received_at)
+    else:
+        request.skew_ms = request.given_skew_ms
     # Before 1970 there is no hour to land in.
     oldest = max(request.received_at - rules.late_ms.get(parsed.facts.client_id, rules.late_horizon_ms), 0)
     newest = request.received_at + AHEAD_MS
@@ -170,7 +191,7 @@ def enrich(request: Request, rules: Rules) -> None:
     parsed = request.content()
     facts = parsed.facts
     _count(request, parsed)
-    given = facts.batch_id
+    given = facts.batch_id or request.given_batch_id
     request.batch_id = given or f"srv-{uuid4().hex}"
     key = facts.client_id if rules.key_is_client else record_key(facts.client_id, facts.screen_id)
     if rules.time_is_event and len(request.counts.accepted) > 1:
@@ -187,7 +208,8 @@ def enrich(request: Request, rules: Rules) -> None:
         batch=batch,
     )
     _check_size(value, rules)
-    identity = record_id(facts.client_id, given) if given and kept else None
+    # Of a batch that is replayed some events may be known: landing compares each with the lake.
+    identity = record_id(facts.client_id, given) if given and kept and not request.replayed else None
     by_event = rules.time_is_event and kept
     timestamp = int(corrected(parsed, request.skew_ms).min()) if by_event else request.received_at
     request.record = Record(key, value, timestamp, identity)
@@ -213,7 +235,7 @@ def _slice(request: Request, rules: Rules, key: str, one: tuple[Piece, bool]) ->
     value = _envelope(request, counts, positions=piece.positions, batch=piece.batch)
     _check_size(value, rules)
     given = request.facts.batch_id
-    identity = slice_id(request.facts.client_id, given, piece.hour) if given else None
+    identity = slice_id(request.facts.client_id, given, piece.hour) if given and not request.replayed else None
     known = partial(_known_record, request, key, events, first=first)
     return Slice(Record(key, value, piece.first_ms, identity), known, events)
 

@@ -3,8 +3,7 @@
 Shared by all that lands: the lander of the log, and the scanner of a sink's files.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -112,7 +111,7 @@ def keep(dead: LocalLake, log: str, place: str, value: bytes) -> str:
     return name
 
 
-def measure(files: int, counts: "Counter[Key]") -> int:
+def measure(files: int, counts: Mapping[Key, int]) -> int:
     """Tell the metrics what was landed. Returns the rows."""
     rows = sum(events for key, events in counts.items() if key[2] == "landed")
     dropped = sum(events for key, events in counts.items() if key[2] in ("landing_duplicate", "dead"))

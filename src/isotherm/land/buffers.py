@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from isotherm.eventlog.port import Stored
-from isotherm.land.columns import Decoded, decode_records
+from isotherm.land import poison
+from isotherm.land.columns import Decoded
 from isotherm.land.landing import Gap
 
 
@@ -39,7 +40,8 @@ class LanderStatus(Struct, frozen=True):
 class Buffer(Struct):
     """Records of one partition that are decoded and not yet landed: [first, next). Times are in ms.
 
-    `since` says when reading began, `oldest` and `newest` when the records were received, `gaps` what was passed.
+    `since` says when reading began, `oldest` and `newest` when the records were received, `gaps` what was passed, and
+    `failed` what landing said of records that it failed at, by offset.
     """
 
     first: int
@@ -50,6 +52,7 @@ class Buffer(Struct):
     oldest: int | None = None
     newest: int | None = None
     gaps: list[Gap] = []
+    failed: dict[int, str] = {}
 
     def take(self, records: Sequence[Stored], now_ms: int) -> Decoded:
         """Decode records that follow what is here; where offsets are left out, the log has lost records."""
@@ -58,7 +61,7 @@ class Buffer(Struct):
         for record in records:
             self.lose(record.partition, record.offset, now_ms)
             self.next = record.offset + 1
-        decoded = decode_records(records)
+        decoded = poison.decode(records)
         times = [tally.received_at for tally in decoded.tallies]
         self.oldest = min(times if self.oldest is None else [self.oldest, *times])
         self.newest = max(times if self.newest is None else [self.newest, *times])

@@ -32,6 +32,7 @@ from isotherm.land.rows import EVENT_SCHEMA, FACT_SCHEMA, NONE, Rows
 from isotherm.land.schema import MOMENT
 from isotherm.land.shapes import Shape, shape_of
 
+_MOST_EVENTS: Final = 1_000_000
 LATEST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999, the last a path can name."""
 _EVENT_DOUBLES: Final = ("x_norm", "y_norm", "x_px", "y_px", "scroll_y", "ax", "ay")
@@ -102,6 +103,12 @@ def decode_records(records: Sequence[Stored]) -> Decoded:
         return _decode(records)
 
 
+def dead_letter(record: Stored, *, bare: bool = False) -> Decoded:
+    """The record as one that cannot be used; a `bare` one says nothing of itself and counts as one event of nobody."""
+    tally = Tally(record.offset, "", record.timestamp, None, dead=True) if bare else _dead_tally(record)
+    return Decoded(NONE, [tally], [record], {}, [])
+
+
 def _decode(records: Sequence[Stored]) -> Decoded:
     dead: list[Stored] = []
     work: list[_Work] = []
@@ -163,6 +170,7 @@ def _checked(envelope: Envelope) -> Envelope | None:
         envelope.v == ENVELOPE_VERSION
         and _ids_ok(envelope.client_id, envelope.screen_id)
         and 0 <= envelope.received_at <= LATEST_MS
+        and _counts_ok(envelope.counts)
         and (batch is None or envelope.positions is None or len(envelope.positions) == len(batch.events))
     )
     return envelope if usable else None
@@ -172,13 +180,20 @@ def _tally(record: Stored, said: Envelope) -> Tally:
     return Tally(record.offset, said.client_id, said.received_at, said.counts, screen_id=said.screen_id)
 
 
+def _counts_ok(counts: Counts) -> bool:
+    """Whether the ledger can hold them: no collector counts more events in a request."""
+    numbers = (*counts.accepted.values(), *counts.rejected.values(), counts.duplicate)
+    return min(numbers) >= 0 and max(numbers) <= _MOST_EVENTS
+
+
 def _dead_tally(record: Stored) -> Tally:
     """Whose events died, as far as the record still says it."""
     try:
         facts = msgspec.json.decode(record.value, type=_Facts)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return Tally(record.offset, "", record.timestamp, None, dead=True)
-    if not client_id_ok(facts.client_id) or not 0 <= facts.received_at <= LATEST_MS:
+    known = client_id_ok(facts.client_id) and 0 <= facts.received_at <= LATEST_MS and _counts_ok(facts.counts)
+    if not known:
         return Tally(record.offset, "", record.timestamp, None, dead=True)
     screen_id = facts.screen_id if screen_id_ok(facts.screen_id) else ""
     return Tally(record.offset, facts.client_id, facts.received_at, facts.counts, dead=True, screen_id=screen_id)

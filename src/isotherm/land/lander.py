@@ -2,31 +2,32 @@
 
 import random
 import threading
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
+import msgspec
 import structlog
 
 from isotherm.clock import MINUTE_MS, SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import EventLog, Stored
-from isotherm.land import behind, gaps
-from isotherm.land.assemble import Fresh, keep, measure, new_rows, plan, said_by
+from isotherm.land import behind, gaps, poison
+from isotherm.land.assemble import Fresh, measure, new_rows, plan, said_by
 from isotherm.land.books import Books, Key
 from isotherm.land.buffers import Buffer, LanderStatus, PartitionStatus, by_partition
+from isotherm.land.dead import DeadBin, Failed
 from isotherm.land.intake import SharedIntake
 from isotherm.land.lake import Lake
-from isotherm.land.lake_local import LocalLake
 from isotherm.land.landing import Gap, LakeFile, Landing
 from isotherm.land.late import Rule
 from isotherm.land.manifest import Manifest
 from isotherm.land.scanned import claim_log
-from isotherm.land.store import Checkpoint, no_checkpoint, write_and_land
+from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_and_land
 from isotherm.land.upkeep import Upkeep
 from isotherm.land.waiting import Intake, Unlanded, Waiting
+from isotherm.land.write import encode
 from isotherm.metrics import COMPONENT_EVENTS, GAP_RECORDS, LAG_RECORDS
 
 CONSUMER: Final = "land"
@@ -53,6 +54,7 @@ class Lander:
         clock: Clock,
         checkpoint: Checkpoint = no_checkpoint,
         shared: SharedIntake | None = None,
+        dead: EventLog | None = None,
     ) -> None:
         self._settings = settings
         self._log = log
@@ -65,7 +67,7 @@ class Lander:
         self._full = False
         self._tails_asked: dict[int, int] = {}
         self._formats = settings.land_formats
-        self._dead = LocalLake.of_folder(settings.data.absolute() / "dead")
+        self._dead = DeadBin(settings, dead)
         self._buffers: dict[int, Buffer] = {}
         self._assigned: list[int] = []
         self._all: list[int] = []
@@ -105,7 +107,7 @@ class Lander:
 
     def run(self, stop: threading.Event) -> None:
         """Land until `stop` is set, then land what was read. Errors are logged, shown in `status`, and retried."""
-        upkeep = Upkeep(self._settings, self._log, self._lake, self._manifest, self._clock, self._failed)
+        upkeep = Upkeep(self._settings, self._log, self._lake, self._manifest, self._clock, self._failed, self._dead)
         done = threading.Event()  # not `stop`: who watches that sees this thread alone
         beside = threading.Thread(target=upkeep.run, args=(done,), name="upkeep")
         beside.start()
@@ -277,15 +279,25 @@ class Lander:
         return waited_ms < 0 or waited_ms >= self._settings.land_flush_seconds * SECOND_MS
 
     def _land(self, partition: int, buffer: Buffer) -> int:
-        """Files, then the one transaction, then the log. Returns the rows landed, 0 if another lander was first."""
+        """Files, then the one transaction, then the log. Returns the rows landed, 0 if another lander was first.
+
+        Records that landing fails at are dead letters from then on: they must not stop their partition.
+        """
+        try:
+            return self._land_all(partition, buffer)
+        except poison.SURROUNDINGS:
+            raise
+        except Exception as error:
+            if (spared := self._spared(partition, buffer)) is None:
+                raise
+            _log.warning("landing failed at some records", partition=partition, records=len(spared.failed), why=error)
+            self._buffers[partition] = spared
+            return self._land_all(partition, spared)
+
+    def _land_all(self, partition: int, buffer: Buffer) -> int:
         self._keep_dead(buffer)
-        books = Books(self._settings.close_delay_seconds * SECOND_MS)
-        books.add_tallies(tally for d in buffer.decoded for tally in d.tallies)
-        rule = Rule(self._settings, self._clock.now_ms())
-        fresh = new_rows(buffer.decoded, books, self._lake, self._manifest, rule, by_id=not self._log.knows_ids)
-        planned = plan(fresh.parts, (self.log_identity, partition), buffer.first, buffer.next - 1, self._formats)
-        landing = self._landing(partition, buffer, fresh, books)
-        del self._buffers[partition], fresh
+        landing, planned = self._prepared(partition, buffer)
+        del self._buffers[partition]
         buffer.decoded.clear()
         version, written = write_and_land(self._lake, self._manifest, landing, planned, self._checkpoint)
         if version is None:
@@ -298,7 +310,34 @@ class Lander:
         self._log.commit(CONSUMER, partition, landing.next)
         self._checkpoint("committed")
         self._buffers[partition] = Buffer(landing.next, landing.next, [])
-        return self._count(written, books.counts)
+        return self._count(written, landing.counts)
+
+    def _prepared(self, partition: int, buffer: Buffer) -> tuple[Landing, list[Planned]]:
+        """What is to be landed, and the files of it; nothing is written yet."""
+        books = Books(self._settings.close_delay_seconds * SECOND_MS)
+        books.add_tallies(tally for d in buffer.decoded for tally in d.tallies)
+        rule = Rule(self._settings, self._clock.now_ms())
+        fresh = new_rows(buffer.decoded, books, self._lake, self._manifest, rule, by_id=not self._log.knows_ids)
+        planned = plan(fresh.parts, (self.log_identity, partition), buffer.first, buffer.next - 1, self._formats)
+        return self._landing(partition, buffer, fresh, books), planned
+
+    def _spared(self, partition: int, buffer: Buffer) -> Buffer | None:
+        """The same records without those that landing fails at, each tried alone; None when it is none of them."""
+        records: list[Stored] = []
+        at = buffer.first
+        while at < buffer.next and (more := self._log.read(partition, at)):
+            records += [record for record in more if record.offset < buffer.next]
+            at = more[-1].offset + 1
+
+        def probe(some: Sequence[Stored]) -> None:
+            tried = Buffer(some[0].offset, some[-1].offset + 1, [poison.decode(some)], newest=buffer.newest)
+            for file, table in self._prepared(partition, tried)[1]:
+                encode(table, file.format)
+
+        bad = poison.poisoned(records, probe)
+        if not bad:
+            return None
+        return msgspec.structs.replace(buffer, decoded=[poison.without(records, bad)], failed=bad)
 
     def _landing(self, partition: int, buffer: Buffer, fresh: Fresh, books: Books) -> Landing:
         """What the one transaction says of these rows; the files come when they are written."""
@@ -318,12 +357,18 @@ class Lander:
 
     def _keep_dead(self, buffer: Buffer) -> None:
         """Keep the bytes of unusable records."""
-        for record in [record for d in buffer.decoded for record in d.dead]:
-            name = keep(self._dead, self.log_identity, f"{record.partition}-{record.offset}", record.value)
-            _log.warning("a record is unusable", partition=record.partition, offset=record.offset, kept=name)
+        failed: list[Failed] = []
+        for decoded in buffer.decoded:
+            said = {tally.offset: tally for tally in decoded.tallies if tally.dead}
+            for record in decoded.dead:
+                whose, detail = said[record.offset], buffer.failed.get(record.offset)
+                reason = "unusable" if detail is None else "lander_error"
+                place = f"{record.partition}-{record.offset}"
+                failed.append(Failed(record, place, whose.client_id, whose.received_at, reason, detail or ""))
+        self._dead.keep("land", self.log_identity, failed)
         self._checkpoint("dead")
 
-    def _count(self, written: list[LakeFile], counts: "Counter[Key]") -> int:
+    def _count(self, written: list[LakeFile], counts: Mapping[Key, int]) -> int:
         self._last_landing_at = self._clock.now_ms()
         return measure(len(written), counts)
 

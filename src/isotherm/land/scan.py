@@ -21,12 +21,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from isotherm.clock import DAY_MS, SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog, Stored
-from isotherm.land import known, scanned
-from isotherm.land.assemble import Fresh, keep, measure, new_rows, plan, said_by
+from isotherm.land import known, poison, scanned
+from isotherm.land.assemble import Fresh, measure, new_rows, plan, said_by
 from isotherm.land.books import Books
-from isotherm.land.columns import Decoded, decode_records
+from isotherm.land.columns import Decoded
+from isotherm.land.dead import DeadBin, Failed
 from isotherm.land.lake import Found, Lake
-from isotherm.land.lake_local import LocalLake
 from isotherm.land.lander import pause
 from isotherm.land.landing import Landing
 from isotherm.land.late import Rule
@@ -90,6 +90,7 @@ class Scanner:
         manifest: Manifest,
         clock: Clock,
         checkpoint: Checkpoint = no_checkpoint,
+        dead: EventLog | None = None,
     ) -> None:
         self._settings = settings
         self._log = log
@@ -99,9 +100,9 @@ class Scanner:
         self._clock = clock
         self._checkpoint = checkpoint
         self._name = source.where("")
-        self._dead = LocalLake.of_folder(settings.data.absolute() / "dead")
+        self._dead = DeadBin(settings, dead)
         self._upkeep = ScanUpkeep(
-            settings, log, lake, manifest, clock, self._failed, Watch(log, settings.scan_group, clock)
+            settings, log, lake, manifest, clock, self._failed, Watch(log, settings.scan_group, clock), self._dead
         )
         self._upkeep.source = self._name
         self._waits = Waits(source, clock)
@@ -263,14 +264,22 @@ class Scanner:
         now = self._clock.now_ms()
         records = [Stored(number, line, now, value) for line, value in lines.values]
         pieces = [records[at : at + _PIECE] for at in range(0, len(records), _PIECE)]
-        decoded = [_compared(decode_records(piece), now - DAY_MS) for piece in pieces]
+        decoded = [_compared(poison.decode(piece), now - DAY_MS) for piece in pieces]
         self._check_folder(found, decoded)
-        for record in [record for one in decoded for record in one.dead]:
-            where = self._source.where(found.path)
-            name = keep(self._dead, self.log_identity, _dead_place(where, record), record.value)
-            _log.warning("a line is unusable", file=where, line=record.offset, kept=name)
+        self._keep_dead(found, decoded)
         self._checkpoint("dead")
         return decoded
+
+    def _keep_dead(self, found: Found, decoded: Sequence[Decoded]) -> None:
+        where = self._source.where(found.path)
+        failed: list[Failed] = []
+        for one in decoded:
+            said = {tally.offset: tally for tally in one.tallies if tally.dead}
+            for record in one.dead:
+                whose, place = said[record.offset], _dead_place(where, record)
+                detail = f"{where}, line {record.offset + 1}"
+                failed.append(Failed(record, place, whose.client_id, whose.received_at, "unusable", detail))
+        self._dead.keep("scan", self.log_identity, failed)
 
     def _check_folder(self, found: Found, decoded: Sequence[Decoded]) -> None:
         """What the envelope says counts; a folder that says otherwise is told of."""

@@ -11,6 +11,7 @@ from isotherm.config import Settings
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog
 from isotherm.land import scanned
+from isotherm.land.dead import DeadBin
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import Manifest
 from isotherm.land.scan_watch import SinkStatus, Watch
@@ -34,8 +35,9 @@ class ScanUpkeep(Upkeep):
         clock: Clock,
         failed: Callable[[Exception], None],
         watch: Watch,
+        dead: DeadBin | None = None,
     ) -> None:
-        super().__init__(settings, log, lake, manifest, clock, failed)
+        super().__init__(settings, log, lake, manifest, clock, failed, dead)
         self._watch = watch
         self._group = settings.scan_group
         self._warned = False
@@ -70,3 +72,7 @@ class ScanUpkeep(Upkeep):
     def forget_ids(self, now_ms: int) -> int:
         """By the clock: what is older when it comes is compared with the lake."""
         return self._forget_until(now_ms)
+
+    def _landed_until(self, now_ms: int) -> int:
+        """The sink's files come in no order: the clock stands for it."""
+        return now_ms

@@ -6,11 +6,13 @@ from functools import partial
 from typing import Final
 
 import structlog
+from sqlalchemy.engine import Connection
 
 from isotherm.clock import Clock
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog
-from isotherm.land import known, merge, retention, rounds
+from isotherm.land import archive, known, merge, retention, rounds, views
+from isotherm.land.dead import DeadBin
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import Manifest
 from isotherm.store.db import writing
@@ -35,6 +37,7 @@ class Upkeep:
         manifest: Manifest,
         clock: Clock,
         failed: Callable[[Exception], None],
+        dead: DeadBin | None = None,
     ) -> None:
         self._settings = settings
         self._log = log
@@ -42,6 +45,7 @@ class Upkeep:
         self._manifest = manifest
         self._clock = clock
         self._failed = failed
+        self._dead = dead
         self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -84,12 +88,19 @@ class Upkeep:
             partial(self._manifest.sweep, self._lake),
             partial(self.expire_log, now_ms),
             partial(self.forget_ids, now_ms),
+            partial(self.forget_views, now_ms),
+            *([] if self._dead is None else [partial(self._dead.expire, now_ms)]),
             self._merge,
+            self._archive,
         ]
 
     def _merge(self) -> None:
         now_ms = self._clock.now_ms()
         merge.merge_closed(self._settings, self._lake, self._manifest, now_ms, checkpoint=self._unless_stopped)
+
+    def _archive(self) -> None:
+        now_ms = self._clock.now_ms()
+        archive.archive_old(self._settings, self._lake, self._manifest, now_ms, checkpoint=self._unless_stopped)
 
     def _unless_stopped(self, _: str = "") -> None:
         if self._stop.is_set():
@@ -111,22 +122,31 @@ class Upkeep:
 
         Not the clock decides: after a long pause, both copies of a batch may wait on the log to be landed.
         """
-        if self._log.knows_ids:
-            return 0
+        return 0 if self._log.knows_ids else self._forget_until(self._landed_until(now_ms))
+
+    def forget_views(self, now_ms: int) -> int:
+        """Drop page views of which nothing can come any more; returns how many."""
+        return self._in_chunks(views.forget, views.FORGOTTEN_AT_ONCE, self._landed_until(now_ms))
+
+    def _landed_until(self, now_ms: int) -> int:
+        """The moment (ms) up to which everything that was received is landed."""
         landed = self._manifest.progress(self._log.identity)
         until = now_ms
         for partition, head in self._log.heads(self._log.partitions()).items():
             following, received_until = landed.get(partition, (0, None))
             if head > following:
                 until = min(until, received_until or 0)
-        return self._forget_until(until)
+        return until
 
     def _forget_until(self, landed_until_ms: int) -> int:
+        return self._in_chunks(known.forget, known.FORGOTTEN_AT_ONCE, landed_until_ms)
+
+    def _in_chunks(self, forget: Callable[[Connection, int], int], most: int, landed_until_ms: int) -> int:
         """In short transactions, so that landings get their turn between them."""
-        count, gone = 0, known.FORGOTTEN_AT_ONCE
-        while gone == known.FORGOTTEN_AT_ONCE:
+        count, gone = 0, most
+        while gone == most:
             self._unless_stopped()
             with writing(self._manifest.engine) as connection:
-                gone = known.forget(connection, landed_until_ms)
+                gone = forget(connection, landed_until_ms)
             count += gone
         return count
