@@ -1,92 +1,214 @@
-"""`isotherm ledger`: what came in and what became of it."""
+"""`isotherm ledger`: every event's way from the sender to a cell, with what was lost at each step."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final
 
+import msgspec
 from cyclopts import Parameter
+from sqlalchemy.engine import Engine
 
-from isotherm.cli.client import require_data
+from isotherm.cli.client import require_data, running_app
 from isotherm.cli.moments import From, To, optional_hours
-from isotherm.cli.options import AsJson, Stores
+from isotherm.cli.options import AsJson, Serving
 from isotherm.cli.output import console, errors, hour, print_json, table
+from isotherm.cli.status import is_shared
+from isotherm.clock import iso
+from isotherm.config import Settings
 from isotherm.land import ledger
 from isotherm.land.ledger import LedgerRow
-from isotherm.store.db import open_db
+from isotherm.rollup import audit, audit_screens
+from isotherm.rollup.audit import Hour, Range
+from isotherm.store.db import open_db, reading
+from isotherm.store.olap import open_olap
 
 _SHOWN: Final = (
-    "received", "accepted", "rejected", "duplicate", "landed", "landing_duplicate", "dead", "no_position"
+    "received", "accepted", "rejected", "duplicate", "landed", "landing_duplicate", "dead", "no_position", "raw_only"
 )  # fmt: skip
+_EVENT_SHOWN: Final = ("accepted", "landed", "tiled", "no_position", "raw_only", "pending", "late")
+_HOURS: Final = 48
+"""Hours named in the tables for people, the newest; --json has all."""
+_SENTENCES: Final = 100
 
 
 def command(
-    settings: Stores | None = None,
+    settings: Serving | None = None,
     *,
     client: Annotated[str | None, Parameter(help="Only this client.")] = None,
     start: From = None,
     end: To = None,
+    check: Annotated[
+        bool, Parameter(negative="", help="Also compare every screen's maps with what was landed for it.")
+    ] = False,
     json: AsJson = False,
 ) -> int:
     """What came in and what became of it; fails when the sums do not close.
 
-    received = accepted + rejected + duplicate, accepted = landed + landing duplicates + dead, per client and hour
-    of receipt. A record enters the ledger when it lands. Exit code 1 and one line per difference otherwise.
+    By hour of receipt: received = accepted + rejected + duplicate + sampled out, and accepted = landed + landing
+    duplicates + dead. By event hour: landed = rows in the lake = tiled + without a position + raw only + pending.
+    --from and --to name hours of receipt and event hours alike. A record enters the ledger when it lands. Exit code 1
+    and one line per difference otherwise. What each number means: docs/ledger.md.
+
+    Examples:
+
+    `isotherm ledger --client shop --from 2026-02-01 --to 2026-02-08`
+
+    `isotherm ledger --check`
     """
-    chosen = (settings or Stores()).settings()
-    require_data(chosen)
-    first, last = optional_hours(start, end)
+    chosen = (settings or Serving()).settings()
+    if not is_shared(chosen):
+        require_data(chosen)
+    asked = Range(client, *optional_hours(start, end))
     engine = open_db(chosen.url("db"))
     try:
-        rows = ledger.read(engine, client_id=client, start=first, end=last)
+        with reading(engine) as connection:
+            rows = ledger.read_in(connection, client_id=client, start=asked.start, end=asked.end)
+            hours = audit.event_hours(connection, asked, lake=True)
+        found = [text for _, _, _, text in ledger.differences(ledger.by_hour(rows))]
+        found += [one.text for one in audit.event_differences(hours)]
+        compared = _compared(chosen, engine, asked) if check else None
     finally:
         engine.dispose()
-    differences = ledger.check(rows)
+    differences = found + (compared["differences"] if compared else [])
     if json:
-        print_json(
-            {
-                "totals": ledger.sums(rows),
-                "rejected": _reasons(rows, "rejected"),
-                "differences": differences,
-                "hours": [{"client_id": c, "hour": h, **sums} for (c, h), sums in _by_hour(rows).items()],
-            }
-        )
+        print_json(_told(rows, hours, differences, compared))
     else:
-        _say(rows, differences)
+        _say(rows, hours, differences, compared)
     return 1 if differences else 0
 
 
-def _by_hour(rows: list[LedgerRow]) -> dict[tuple[str, int], dict[str, int]]:
-    groups: dict[tuple[str, int], list[LedgerRow]] = {}
-    for row in rows:
-        groups.setdefault((row.client_id, row.hour), []).append(row)
-    return {key: ledger.sums(group) for key, group in sorted(groups.items(), key=lambda item: item[0][::-1])}
+def _told(rows: list[LedgerRow], hours: list[Hour], differences: list[str], compared: Any) -> dict[str, Any]:
+    totals = ledger.sums(rows)
+    by_hour = ledger.by_hour(rows)
+    return {
+        "totals": totals,
+        "rejected": ledger.reasons(rows, "rejected"),
+        "sender_dropped": ledger.reasons(rows, "sender_dropped"),
+        "lost_on_the_way": lost(totals),
+        "differences": differences,
+        "hours": [{"client_id": client_id, "hour": at, **sums} for (client_id, at), sums in by_hour.items()],
+        "events": {
+            "totals": audit.totals(hours),
+            "hours": [{**msgspec.to_builtins(one), "pending": one.pending} for one in hours],
+        },
+    } | ({"screens": {name: compared[name] for name in ("hours", "screens")}} if compared else {})
 
 
-def _reasons(rows: list[LedgerRow], measure: str) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for row in rows:
-        if row.measure == measure:
-            found[row.reason] = found.get(row.reason, 0) + row.events
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+def lost(totals: dict[str, int]) -> int:
+    """Events that were numbered and did not come. An hour that only brings late ones has none of its own."""
+    return max(totals["sent"] - totals["sequenced"], 0)
 
 
-def _say(rows: list[LedgerRow], differences: list[str]) -> None:
+def _compared(settings: Settings, engine: Engine, asked: Range) -> dict[str, Any]:
+    """What comparing screens with their maps gives: {hours, screens, differences}."""
+    whole: dict[str, Any] = {"hours": 0, "screens": 0, "differences": []}
+    with errors().status("comparing screens with their maps ...") as spinner:
+        for client_id, at, one in _steps(settings, engine, asked):
+            whole["hours"] += one["hours"]
+            whole["screens"] += one["screens"]
+            whole["differences"] += one["differences"]
+            spinner.update(f"{client_id} {iso(at)[:10]}: {whole['screens']:,} screens compared")
+    return whole
+
+
+def _steps(settings: Settings, engine: Engine, asked: Range) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Client, start of a day, and its comparison: by the app that runs, as it owns the tile store's folder, or here."""
+    app = running_app(settings)
+    if app is not None:
+        for day in audit_screens.days(engine, asked):
+            assert day.start is not None
+            edges = {"from_": day.start, "to": day.end}
+            told = app.get_json("/v1/ledger", client_id=day.client_id, hours="false", check="true", **edges)
+            yield str(day.client_id), day.start, told["screens"]
+        return
+    olap = open_olap(settings.url("olap"), settings)
+    try:
+        for one in audit_screens.compare_screens(engine, olap, asked):
+            texts = [difference.text for difference in one.differences]
+            yield one.client_id, one.start, {"hours": one.hours, "screens": one.screens, "differences": texts}
+    finally:
+        olap.close()
+
+
+def _say(rows: list[LedgerRow], hours: list[Hour], differences: list[str], compared: dict[str, Any] | None) -> None:
     out = console()
-    if not rows:
+    if not rows and not hours:
         out.print("the ledger is empty: nothing has been landed yet")
         return
-    columns = ("client", "hour of receipt", *(name.replace("_", " ") for name in _SHOWN))
-    lines: list[tuple[Any, ...]] = [
-        (client, hour(at), *(sums[name] for name in _SHOWN)) for (client, at), sums in _by_hour(rows).items()
-    ]
-    totals = ledger.sums(rows)
-    out.print(table(columns, [*lines, ("all", "", *(totals[name] for name in _SHOWN))]))
+    _say_receipt(rows)
+    _say_events(hours)
+    out.print(table(("on the way", "events", "lost, or left out"), _flow(rows, hours)))
     for measure, title in (("rejected", "rejected"), ("sender_dropped", "dropped by the sender")):
-        if found := _reasons(rows, measure):
+        if found := ledger.reasons(rows, measure):
             out.print()
             out.print(table((title, "events"), found.items()))
     out.print()
+    if compared:
+        out.print(f"{compared['screens']:,} screens of {compared['hours']:,} hours were compared with their maps")
     if differences:
         errors().print("[bold red]the sums do not close[/]: events were lost or counted twice")
-        for line in differences:
+        for line in differences[:_SENTENCES]:
             errors().print(f"  {line}", markup=False)
+        if len(differences) > _SENTENCES:
+            errors().print(f"  and {len(differences) - _SENTENCES:,} more; --json names all")
     else:
         out.print("the sums close")
+
+
+def _say_receipt(rows: list[LedgerRow]) -> None:
+    by_hour = ledger.by_hour(rows)
+    columns = ("client", "hour of receipt", *(name.replace("_", " ") for name in _SHOWN))
+    lines: list[tuple[Any, ...]] = [
+        (client, hour(at), *(sums[name] for name in _SHOWN)) for (client, at), sums in by_hour.items()
+    ]
+    totals = ledger.sums(rows)
+    _say_table(columns, lines, ("all", "", *(totals[name] for name in _SHOWN)))
+
+
+def _say_events(hours: list[Hour]) -> None:
+    columns = ("client", "event hour", *(name.replace("_", " ") for name in _EVENT_SHOWN))
+    newest = sorted(hours, key=lambda one: (one.hour, one.client_id))
+    lines = [(one.client_id, hour(one.hour), *(getattr(one, name) for name in _EVENT_SHOWN)) for one in newest]
+    totals = audit.totals(hours)
+    _say_table(columns, lines, ("all", "", *(totals[name] for name in _EVENT_SHOWN)))
+
+
+def _say_table(columns: Sequence[str], lines: Sequence[Sequence[Any]], last: Sequence[Any]) -> None:
+    out = console()
+    if len(lines) > _HOURS:
+        out.print(f"the newest {_HOURS} of {len(lines):,} hours; --json has all, --from and --to choose")
+    out.print(table(columns, [*lines[-_HOURS:], last]))
+    out.print()
+
+
+def _flow(rows: list[LedgerRow], hours: list[Hour]) -> list[tuple[str, int, str]]:
+    """From the sender to the cell: each step, and what did not go on from there."""
+    sums, events = ledger.sums(rows), audit.totals(hours)
+    unnumbered = max(sums["received"] - sums["sequenced"], 0)
+
+    def named(*pairs: tuple[int, str]) -> str:
+        return ", ".join(f"{count:,} {name}" for count, name in pairs if count)
+
+    return [
+        ("sent with numbers", sums["sent"], named((lost(sums), "lost on the way or still to come"))),
+        ("arrived of these", sums["sequenced"], ""),
+        ("received", sums["received"], named((unnumbered, "of them without numbers, or sent again"))),
+        (
+            "accepted",
+            sums["accepted"],
+            named(
+                (sums["rejected"], "rejected"),
+                (sums["duplicate"], "duplicate"),
+                (sums["sampled_out"], "sampled out"),
+            ),
+        ),
+        ("landed", sums["landed"], named((sums["landing_duplicate"], "known to the lake"), (sums["dead"], "dead"))),
+        (
+            "tiled, by event hour",
+            events["tiled"],
+            named(
+                (events["no_position"], "without a position"),
+                (events["raw_only"], "raw only"),
+                (events["pending"], "pending"),
+            ),
+        ),
+    ]
