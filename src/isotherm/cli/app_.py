@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from isotherm.cli.checks import check_exposure
 from isotherm.cli.jobs import (
     backfill_job,
+    find_job,
     find_unlanded,
     nightly,
     retention_job,
@@ -91,6 +92,7 @@ def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
         answers=parts.answers,
         backfill=backfill_job(parts),
         verify=verify_job(parts),
+        find=find_job(parts),
         retention=retention_job(parts),
         **told,
     )

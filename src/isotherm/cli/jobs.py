@@ -1,25 +1,31 @@
 """Jobs on demand as steps of plain values, for the admin routes and for commands without a running app."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+import numpy as np
 
 from isotherm.clock import iso
+from isotherm.errors import Backpressure
 from isotherm.land import rounds
+from isotherm.land.find import Batch, Event, Place
+from isotherm.land.find import find as find_events
 from isotherm.land.retention import expire_raw, expire_records
 from isotherm.land.upkeep import Upkeep
 from isotherm.land.waiting import Intake
 from isotherm.land.waiting import Unlanded as LanderUnlanded
 from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Bucket, Level
+from isotherm.rollup.grid import GRID_W, cells_of
 from isotherm.rollup.nightly import Nightly
 from isotherm.rollup.retention import expire
 from isotherm.rollup.verify import Choice, Verdict, Verifier
 from isotherm.rollup.windows.port import is_shared
-from isotherm.serve.deps import Backfill, FindUnlanded, Retain, Unlanded, Verify
+from isotherm.serve.deps import Backfill, FindEvents, FindUnlanded, Retain, Unlanded, Verify
 
 if TYPE_CHECKING:
     from isotherm.cli.roles import Parts
@@ -108,6 +114,54 @@ def retention_job(parts: "Parts") -> Retain:
 def upkeep_of(parts: "Parts") -> Upkeep:
     """The upkeep of lake and log, for one round on demand; nobody else is told of its errors."""
     return Upkeep(parts.settings, parts.log, parts.lake, parts.manifest, parts.clock, lambda _: None)
+
+
+def find_job(parts: "Parts") -> FindEvents:
+    """Look-ups of raw events, two at a time: each may read for seconds."""
+    free = threading.BoundedSemaphore(2)
+
+    def job(
+        *,
+        client_id: str,
+        start: int,
+        end: int,
+        limit: int,
+        batch: tuple[str, int | None] | None = None,
+        place: tuple[str, str, tuple[int, int] | None] | None = None,
+    ) -> dict[str, Any]:
+        if not free.acquire(blocking=False):
+            raise Backpressure("others look events up; try again in a while", retry_after_s=2)
+        try:
+            wanted = _wanted(batch, place, start, end)
+            found = find_events(parts.lake, parts.manifest, client_id, wanted, start, end, limit)
+        finally:
+            free.release()
+        values: dict[str, Any] = msgspec.to_builtins(found) | {"events": [_event(event) for event in found.events]}
+        return {"client_id": client_id, "from": iso(start), "to": iso(end)} | values
+
+    return job
+
+
+def _wanted(
+    batch: tuple[str, int | None] | None, place: tuple[str, str, tuple[int, int] | None] | None, start: int, end: int
+) -> Batch | Place:
+    if batch is not None:
+        return Batch(*batch)
+    screen_id, event_type, cell = place or ("", "", None)
+    number = None if cell is None else cell[1] * GRID_W + cell[0]
+    return Place(screen_id, event_type, number, cells_of, start, end)
+
+
+def _event(event: Event) -> dict[str, Any]:
+    """One event as look-ups show it."""
+    cell: tuple[int | None, int | None] = (None, None)
+    if event.x_norm is not None and event.y_norm is not None:
+        place = int(cells_of(np.array([event.x_norm]), np.array([event.y_norm]))[0])
+        cell = (place % GRID_W, place // GRID_W)
+    values = msgspec.structs.asdict(event)
+    moments = {name: iso(values.pop(name)) for name in ("event_time", "received_at")}
+    named = {"event_id": f"{event.batch_id}:{event.position}", "cell_x": cell[0], "cell_y": cell[1]}
+    return values | moments | named
 
 
 def find_unlanded(parts: "Parts") -> FindUnlanded:

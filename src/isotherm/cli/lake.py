@@ -1,4 +1,4 @@
-"""`isotherm lake ls|compare|cat`: the raw lake."""
+"""`isotherm lake ls|compare|cat|find`: the raw lake."""
 
 import sys
 from collections.abc import Generator, Iterator
@@ -20,12 +20,14 @@ from isotherm.store.db import open_db
 
 app: Final = App(
     name="lake",
-    help="""The raw lake: list files, compare formats, print rows.
+    help="""The raw lake: list files, compare formats, print rows, find events.
 
     The manifest is the lake: a file that is not listed there is not part of it.
     """,
     help_epilogue="",
 )
+
+app.command("isotherm.cli.find:command", name="find", help_epilogue="")
 
 Client = Annotated[str | None, Parameter(help="Only this client.")]
 FileFormat = Annotated[Literal["parquet", "jsonl"] | None, Parameter(help="Only files of this format.")]

@@ -13,7 +13,18 @@ from isotherm.serve import openapi, problems
 from isotherm.serve.deps import Deps
 from isotherm.serve.guard import Guard
 from isotherm.serve.more import More, opened, provided
-from isotherm.serve.routes import activity, admin, background, freshness, heatmap, listings, live, pages, status
+from isotherm.serve.routes import (
+    activity,
+    admin,
+    background,
+    events,
+    freshness,
+    heatmap,
+    listings,
+    live,
+    pages,
+    status,
+)
 
 ROUTES: Final[list[ControllerRouterHandler]] = [
     heatmap.hourly,
@@ -33,6 +44,8 @@ ROUTES: Final[list[ControllerRouterHandler]] = [
     status.prometheus,
     admin.rollup,
     admin.verify,
+    events.by_id,
+    events.by_place,
 ]
 PAGES: Final[list[ControllerRouterHandler]] = [pages.openapi, pages.docs]
 

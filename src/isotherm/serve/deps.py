@@ -44,6 +44,24 @@ class Verify(Protocol):
     ) -> Progress: ...
 
 
+class FindEvents(Protocol):
+    """Looks raw events of a client up in [start, end), ms: by batch and position, or by screen, type and cell.
+
+    Bounded: see `land.find`. Raises Backpressure while others are looked up, and ValueError beyond the bounds.
+    """
+
+    def __call__(
+        self,
+        *,
+        client_id: str,
+        start: int,
+        end: int,
+        limit: int,
+        batch: tuple[str, int | None] | None = None,
+        place: tuple[str, str, tuple[int, int] | None] | None = None,
+    ) -> dict[str, Any]: ...
+
+
 class Retain(Protocol):
     """Removes what is past its days now, store by store."""
 
@@ -91,7 +109,7 @@ class Deps:
     GET /v1/status: facts about the lander, the scheduler and the log; a member `idle` that is False says that something
     is still on its way to the lake. `unlanded` tells what the lander of this process has read and not landed; without
     it, how fresh maps are is told as far as the stores know. `backfill`, `verify` and `retention` run the admin jobs;
-    without one, its route answers 501. The hooks are called with no argument, before the first and after the last
+    without one, its route answers 501. `find` looks raw events up. The hooks are called with no argument, before the first and after the last
     request.
     """
 
@@ -105,6 +123,7 @@ class Deps:
     unlanded: FindUnlanded = _not_known
     backfill: Backfill | None = None
     verify: Verify | None = None
+    find: FindEvents | None = None
     retention: Retain | None = None
     on_startup: Sequence[Callable[[], object]] = ()
     on_shutdown: Sequence[Callable[[], object]] = ()

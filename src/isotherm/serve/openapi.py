@@ -9,7 +9,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
 from isotherm import __version__
-from isotherm.serve import shapes
+from isotherm.serve import event_shapes, shapes
 from isotherm.serve.more import provided
 from isotherm.serve.negotiate import ARROW, JSON
 from isotherm.serve.picture import MEDIA_TYPES, STORED_AS
@@ -69,6 +69,8 @@ _ROUTES: Final[dict[tuple[str, str], tuple[Any, tuple[int, ...]]]] = {
     ("/metrics", "get"): (None, ()),
     ("/v1/admin/rollup", "post"): (shapes.RollupRequest, _JOB_ERRORS),
     ("/v1/admin/verify", "post"): (shapes.VerifyRequest, _JOB_ERRORS),
+    ("/v1/events/{batch_id}", "get"): (event_shapes.FoundAnswer, (400, 404, 501)),
+    ("/v1/events", "get"): (event_shapes.FoundAnswer, (400, 501)),
 }
 _COLUMNS: Final = {shapes.HeatmapAnswer: shapes.HeatmapColumns, shapes.RangeAnswer: shapes.RangeColumns}
 """The shape of the same answer to `cells=columns`."""
