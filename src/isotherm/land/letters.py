@@ -73,9 +73,14 @@ class Wanted(Struct, frozen=True):
         )
 
 
-def look(log: EventLog, engine: Engine, wanted: Wanted, limit: int | None = None) -> list[Entry]:
-    """The letters that are wanted, newest first, `limit` at most. Of copies of one letter the first counts."""
-    found = (entry for entry in _entries(log, engine) if wanted.has(entry))
+def look(
+    log: EventLog, engine: Engine, wanted: Wanted, limit: int | None = None, looked_at: int = LOOKED_AT
+) -> list[Entry]:
+    """The letters that are wanted, newest first, `limit` at most. Of copies of one letter the first counts.
+
+    The newest `looked_at` letters of each partition are looked at.
+    """
+    found = (entry for entry in _entries(log, engine, looked_at) if wanted.has(entry))
     return list(islice(found, limit))
 
 
@@ -105,11 +110,11 @@ def note(log: EventLog, engine: Engine, place: Place, state: State, now_ms: int,
         upsert(connection, dead_letters, [row], update=("state", "accepted", "changed_at"))
 
 
-def _entries(log: EventLog, engine: Engine) -> Iterator[Entry]:
+def _entries(log: EventLog, engine: Engine, looked_at: int) -> Iterator[Entry]:
     states = _states(log, engine)
     heads: list[tuple[Place, Head]] = []
     seen: set[str] = set()
-    for place, value in _records(log):
+    for place, value in _records(log, looked_at):
         try:
             head = decode_head(value)
         except Unusable:
@@ -122,10 +127,10 @@ def _entries(log: EventLog, engine: Engine) -> Iterator[Entry]:
         yield Entry(place, head, **known)
 
 
-def _records(log: EventLog) -> Iterator[tuple[Place, bytes]]:
+def _records(log: EventLog, looked_at: int) -> Iterator[tuple[Place, bytes]]:
     tails, heads = log.status().tail, log.heads(log.partitions())
     for partition, head in heads.items():
-        at = max(tails.get(partition, 0), head - LOOKED_AT)
+        at = max(tails.get(partition, 0), head - looked_at)
         while at < head:
             records = log.read(partition, at, max_records=_AT_ONCE, max_bytes=_READ_BYTES)
             if not records:

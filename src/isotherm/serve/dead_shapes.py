@@ -1,0 +1,39 @@
+"""The shape of the answer about dead letters, for the OpenAPI document; the route encodes the same members."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from isotherm.serve.shapes import Count, Instant, Simulated
+
+
+class DeadCount(Struct):
+    """Letters of one stage, reason and state."""
+
+    stage: Annotated[str, Meta(description="collect, land or scan.")]
+    reason: str
+    state: Annotated[str, Meta(description="waiting, replayed or dropped.")]
+    letters: Count
+
+
+class DeadLetter(Struct):
+    """One letter without its body, which `isotherm dead show` prints."""
+
+    place: Annotated[str, Meta(description="Names the letter for `isotherm dead`.")]
+    received_at: Instant
+    stage: str
+    reason: str
+    state: str
+    detail: Annotated[str, Meta(description="What is wrong with it, for a person.")]
+    bytes: Count
+    accepted: Annotated[Count, Meta(description="Events that the collector took at the last replay.")]
+
+
+class DeadAnswer(Struct):
+    """What could not be accepted or landed of one client."""
+
+    client_id: str
+    simulated: Simulated
+    total: Annotated[Count, Meta(description="Letters that match, of the newest 10,000 of all clients.")]
+    counts: list[DeadCount]
+    letters: Annotated[list[DeadLetter], Meta(description="The newest first, `limit` at most.")]
