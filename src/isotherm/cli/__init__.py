@@ -53,16 +53,25 @@ COMMANDS: Final[tuple[tuple[str, Group, str], ...]] = (
     ("serve", _RUN, "The query API alone."),
     ("import", _DATA, "Send recordings (JSON lines, CSV, Parquet) to a collector."),
     ("simulate", _DATA, "Send human-like visitors, labelled as simulated; also a load generator."),
+    ("replay", _DATA, "Raw events from the lake back on a log: of another deployment, or of this one."),
     ("export", _DATA, "Write a map as CSV, Parquet or Arrow."),
+    ("backup", _DATA, "Copy everything to a folder or bucket while it runs; list, verify and prune backups."),
+    ("restore", _DATA, "Make a deployment of a backup again, or rehearse it (--drill)."),
     ("status", _LOOK, "Everything at one glance."),
     ("log", _LOOK, "The event log: head, consumers, lag, bytes, segments."),
     ("ledger", _LOOK, "What came in and what became of it; fails when the sums do not close."),
     ("lake", _LOOK, "The raw lake: list files, compare formats, print rows."),
+    ("dead", _LOOK, "Dead letters: what could not be accepted or landed; replay it."),
+    ("retention", _LOOK, "What is past its days, what goes next, and what went last."),
     ("verify", _LOOK, "Rebuild tiles from raw and compare them cell by cell."),
     ("doctor", _SETUP, "Find what commonly goes wrong and say what to do."),
     ("config", _SETUP, "The settings in effect and where each comes from."),
 )
 """Name, group and one-line summary of every command; the module of the same name holds its function `command`."""
+
+
+_APPS: Final = frozenset({"lake", "dead"})
+"""Commands that have commands of their own."""
 
 
 def module_of(name: str) -> str:
@@ -86,8 +95,8 @@ def make_app(*, summaries: bool) -> App:
         help_flags=["--help", "-h"],
     )
     for place, (name, group, summary) in enumerate(COMMANDS):
-        target = f"{module_of(name)}:{'app' if name == 'lake' else 'command'}"
-        own = {} if name == "lake" else {"help_epilogue": ""}
+        target = f"{module_of(name)}:{'app' if name in _APPS else 'command'}"
+        own = {} if name in _APPS else {"help_epilogue": ""}
         made.command(target, name=name, group=group, sort_key=place, help=summary if summaries else None, **own)
     made.command(f"{module_of('app')}:command", name="app", show=False, help_epilogue="")
     return made

@@ -93,6 +93,7 @@ def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
         backfill=backfill_job(parts),
         verify=verify_job(parts),
         find=find_job(parts),
+        dead=parts.letters,
         retention=retention_job(parts),
         **told,
     )

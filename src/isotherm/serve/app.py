@@ -17,9 +17,12 @@ from isotherm.serve.routes import (
     activity,
     admin,
     background,
+    copies,
+    dead,
     events,
     freshness,
     heatmap,
+    ledger,
     listings,
     live,
     pages,
@@ -35,6 +38,8 @@ ROUTES: Final[list[ControllerRouterHandler]] = [
     listings.screens,
     activity.activity,
     freshness.freshness,
+    ledger.ledger,
+    dead.dead,
     live.windows,
     background.get_background,
     background.put_background,
@@ -46,6 +51,8 @@ ROUTES: Final[list[ControllerRouterHandler]] = [
     admin.verify,
     events.by_id,
     events.by_place,
+    copies.maps,
+    admin.retention,
 ]
 PAGES: Final[list[ControllerRouterHandler]] = [pages.openapi, pages.docs]
 

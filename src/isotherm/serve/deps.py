@@ -9,6 +9,7 @@ from sqlalchemy.engine import Engine
 
 from isotherm.clock import Clock
 from isotherm.config import Settings
+from isotherm.land.letters import Entry, Wanted
 from isotherm.rollup.buckets import Level
 from isotherm.store.cache import Cache
 from isotherm.store.olap import Olap
@@ -62,6 +63,12 @@ class FindEvents(Protocol):
     ) -> dict[str, Any]: ...
 
 
+class FindDead(Protocol):
+    """The dead letters that are wanted, the newest first; of a bounded number that is looked at."""
+
+    def __call__(self, wanted: Wanted) -> Sequence[Entry]: ...
+
+
 class Retain(Protocol):
     """Removes what is past its days now, store by store."""
 
@@ -109,8 +116,8 @@ class Deps:
     GET /v1/status: facts about the lander, the scheduler and the log; a member `idle` that is False says that something
     is still on its way to the lake. `unlanded` tells what the lander of this process has read and not landed; without
     it, how fresh maps are is told as far as the stores know. `backfill`, `verify` and `retention` run the admin jobs;
-    without one, its route answers 501. `find` looks raw events up. The hooks are called with no argument, before the first and after the last
-    request.
+    without one, its route answers 501; so it is with `find`, which looks raw events up, and `dead`, which lists dead
+    letters. The hooks are called with no argument, before the first and after the last request.
     """
 
     settings: Settings
@@ -124,6 +131,7 @@ class Deps:
     backfill: Backfill | None = None
     verify: Verify | None = None
     find: FindEvents | None = None
+    dead: FindDead | None = None
     retention: Retain | None = None
     on_startup: Sequence[Callable[[], object]] = ()
     on_shutdown: Sequence[Callable[[], object]] = ()

@@ -10,6 +10,8 @@ from litestar.types import ControllerRouterHandler
 
 from isotherm import __version__
 from isotherm.serve import event_shapes, shapes
+from isotherm.serve.dead_shapes import DeadAnswer
+from isotherm.serve.ledger_shapes import LedgerAnswer
 from isotherm.serve.more import provided
 from isotherm.serve.negotiate import ARROW, JSON
 from isotherm.serve.picture import MEDIA_TYPES, STORED_AS
@@ -60,6 +62,8 @@ _ROUTES: Final[dict[tuple[str, str], tuple[Any, tuple[int, ...]]]] = {
     ("/v1/screens", "get"): (shapes.ScreensAnswer, _MAP_ERRORS),
     ("/v1/activity", "get"): (shapes.ActivityAnswer, _MAP_ERRORS),
     ("/v1/freshness", "get"): (shapes.FreshnessAnswer, (400,)),
+    ("/v1/ledger", "get"): (LedgerAnswer, (400, 404, 422)),
+    ("/v1/dead", "get"): (DeadAnswer, (400, 501)),
     ("/v1/live/windows", "get"): (shapes.LiveAnswer, (400,)),
     ("/v1/background", "get"): (STORED_AS, (400, 404)),
     ("/v1/background", "put"): (shapes.BackgroundAnswer, (400, 403, 404, 409, 413, 415, 422)),
@@ -71,6 +75,8 @@ _ROUTES: Final[dict[tuple[str, str], tuple[Any, tuple[int, ...]]]] = {
     ("/v1/admin/verify", "post"): (shapes.VerifyRequest, _JOB_ERRORS),
     ("/v1/events/{batch_id}", "get"): (event_shapes.FoundAnswer, (400, 404, 501)),
     ("/v1/events", "get"): (event_shapes.FoundAnswer, (400, 501)),
+    ("/v1/admin/maps", "get"): (ARROW, (400,)),
+    ("/v1/admin/retention", "post"): (shapes.RetentionRequest, _JOB_ERRORS),
 }
 _COLUMNS: Final = {shapes.HeatmapAnswer: shapes.HeatmapColumns, shapes.RangeAnswer: shapes.RangeColumns}
 """The shape of the same answer to `cells=columns`."""
@@ -135,7 +141,7 @@ def _finish(path: str, method: str, operation: dict[str, Any], shape: Any, error
         if method == "delete"
         else {"200": _success(path, shape, method, errors)}
     )
-    is_file = isinstance(shape, str)
+    is_file = isinstance(shape, str) and shape != ARROW
     if method == "get" and (406 in errors or is_file):
         operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
         responses["304"] = {"description": "The answer with the ETag in If-None-Match is still right."}
@@ -159,6 +165,7 @@ _IF_NONE_MATCH: Final = {
 _JOB_EXAMPLES: Final = {
     "/v1/admin/rollup": {"from": "2026-02-02T00:00:00Z", "to": "2026-02-03T00:00:00Z", "client_id": "shop"},
     "/v1/admin/verify": {"client_id": "shop"},
+    "/v1/admin/retention": {},
 }
 
 
@@ -178,6 +185,8 @@ def _plain(parameter: dict[str, Any]) -> None:
 def _success(path: str, shape: Any, method: str, errors: tuple[int, ...]) -> dict[str, Any]:
     if isinstance(shape, str):
         file: dict[str, Any] = {shape: {"schema": {"type": "string", "format": "binary"}}}
+        if shape == ARROW:
+            return {"description": "Rows as they are stored, as an Arrow IPC stream.", "content": file}
         headers = _headers({"etag": "Strong validator of this answer."})
         return {"description": "The picture.", "content": file, "headers": headers}
     if path == "/metrics":
