@@ -14,8 +14,9 @@ from isotherm.cli.options import AsJson, Stores
 from isotherm.cli.output import console, errors, hour, moment, print_json, size, table
 from isotherm.clock import SystemClock, iso
 from isotherm.config import Settings
-from isotherm.land.lake import Lake, open_lake
+from isotherm.land.lake import Lake
 from isotherm.land.manifest import LakeFile, Manifest
+from isotherm.land.tiers import open_tiers
 from isotherm.store.db import open_db
 
 app: Final = App(
@@ -38,7 +39,7 @@ def _opened(settings: Settings) -> Generator[tuple[Lake, Manifest]]:
     require_data(settings)
     engine = open_db(settings.url("db"))
     try:
-        yield open_lake(settings.url("lake"), settings), Manifest(engine, SystemClock(), settings.land_formats[0])
+        yield open_tiers(settings), Manifest(engine, SystemClock(), settings.land_formats[0])
     finally:
         engine.dispose()
 

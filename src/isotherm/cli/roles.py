@@ -10,17 +10,21 @@ from typing import Any, Final
 
 from sqlalchemy.engine import Engine
 
+from isotherm.backup.marks import refuse_unfinished_store
+from isotherm.backup.unfinished import refuse_unfinished
 from isotherm.cli.measure import Measures
 from isotherm.cli.pulse import watched
 from isotherm.clock import SystemClock
 from isotherm.config import Settings
-from isotherm.eventlog.port import EventLog, open_log
+from isotherm.eventlog.port import EventLog, open_dead_log, open_log
 from isotherm.land.intake import SharedIntake
-from isotherm.land.lake import Lake, open_lake
+from isotherm.land.lake import Lake
 from isotherm.land.lander import Lander
+from isotherm.land.letters import Entry, Wanted, look
 from isotherm.land.manifest import Manifest
 from isotherm.land.scan import Scanner
 from isotherm.land.scan_source import open_source
+from isotherm.land.tiers import open_tiers
 from isotherm.rollup.scheduler import Scheduler
 from isotherm.rollup.windows.port import Stream, is_shared, open_stream
 from isotherm.store.cache import Cache, open_cache
@@ -28,6 +32,8 @@ from isotherm.store.db import open_db
 from isotherm.store.olap import Olap, open_olap
 
 STOP_SECONDS: Final = 20.0
+LOOKED_AT: Final = 10_000
+"""Dead letters that one question looks at, the newest ones."""
 
 
 class Parts:
@@ -38,6 +44,7 @@ class Parts:
         self.clock = SystemClock()
         self.measures = Measures(self, log=False, tiles=False)
         self._stack = ExitStack()
+        self._looking = threading.Lock()
 
     def __enter__(self) -> "Parts":
         return self
@@ -47,8 +54,10 @@ class Parts:
 
     @cached_property
     def engine(self) -> Engine:
+        refuse_unfinished(self.settings.data)
         engine = open_db(self.settings.url("db"))
         self._stack.callback(engine.dispose)
+        refuse_unfinished_store(engine)
         return engine
 
     @cached_property
@@ -58,8 +67,20 @@ class Parts:
         return log
 
     @cached_property
+    def dead_log(self) -> EventLog:
+        """The log of dead letters."""
+        log = open_dead_log(self.settings, self.clock)
+        self._stack.callback(log.close)
+        return log
+
+    def letters(self, wanted: Wanted) -> list[Entry]:
+        """The dead letters that are wanted, of the newest that are looked at."""
+        with self._looking:
+            return look(self.dead_log, self.engine, wanted, looked_at=LOOKED_AT)
+
+    @cached_property
     def lake(self) -> Lake:
-        return open_lake(self.settings.url("lake"), self.settings)
+        return open_tiers(self.settings)
 
     @cached_property
     def olap(self) -> Olap:
@@ -89,7 +110,7 @@ class Parts:
     @cached_property
     def lander(self) -> Lander:
         shared = self.intake if is_shared(self.settings) else None
-        return Lander(self.settings, self.log, self.lake, self.manifest, self.clock, shared=shared)
+        return Lander(self.settings, self.log, self.lake, self.manifest, self.clock, shared=shared, dead=self.dead_log)
 
     @cached_property
     def intake(self) -> SharedIntake:
@@ -99,7 +120,15 @@ class Parts:
     @cached_property
     def scanner(self) -> Scanner:
         """What lands instead of the lander where `scan` is set."""
-        return Scanner(self.settings, self.log, open_source(self.settings), self.lake, self.manifest, self.clock)
+        return Scanner(
+            self.settings,
+            self.log,
+            open_source(self.settings),
+            self.lake,
+            self.manifest,
+            self.clock,
+            dead=self.dead_log,
+        )
 
     @cached_property
     def scheduler(self) -> Scheduler:

@@ -20,6 +20,7 @@ from isotherm.land.effects import Lost
 from isotherm.land.lake import Lake
 from isotherm.land.landing import LakeFile, Landing, OffsetRange, Progress, Snapshot
 from isotherm.land.shapes import write_shapes
+from isotherm.land.tiers import HOT, tier_of
 from isotherm.store.db import next_version, reading, total, writing
 from isotherm.store.tables import file_ranges, files, positions, sequences, snapshots
 
@@ -143,7 +144,7 @@ class Manifest:
         now = self.clock.now_ms()
         rows = [
             {"path": f.path, "state": "pending", "format": f.format, "client_id": f.client_id, "hour": f.hour}
-            | {"created_at": now, "raw_only": f.raw_only}
+            | {"created_at": now, "raw_only": f.raw_only, "tier": tier_of(f.path)}
             for f in planned
         ]
         if rows:
@@ -203,11 +204,15 @@ class Manifest:
             return None
 
     def crowded(self, first_hour: int, last_hour: int, *, raw_only: bool | None = None) -> list[tuple[str, int, str]]:
-        """(client_id, hour, format) of hours from the first to the last that have more than one file of one kind,
+        """(client_id, hour, format) of hours from the first to the last that have more than one hot file of one kind,
         oldest first; of the kind that `raw_only` says, None: of either."""
         key = (files.c.client_id, files.c.hour, files.c.format)
         hours = files.c.hour.between(first_hour, last_hour) & _kind(raw_only)
-        statement = sa.select(*key).where(files.c.state == "listed", hours).group_by(*key, files.c.raw_only)
+        statement = (
+            sa.select(*key)
+            .where(files.c.state == "listed", files.c.tier == HOT, hours)
+            .group_by(*key, files.c.raw_only)
+        )
         statement = statement.having(sa.func.count() > 1).order_by(files.c.hour, files.c.client_id, files.c.format)
         with reading(self.engine) as connection:
             return list(dict.fromkeys((client, hour, name) for client, hour, name in connection.execute(statement)))

@@ -20,6 +20,7 @@ from isotherm.land.lake import Lake, LakeUnavailable
 from isotherm.land.manifest import LakeFile, Manifest, OffsetRange, Selection
 from isotherm.land.parts import in_order, path_of
 from isotherm.land.store import Checkpoint, no_checkpoint
+from isotherm.land.tiers import HOT, in_tier, tier_of
 from isotherm.land.write import read_pieces, read_table, unequal, write_pieces
 
 FAN_IN: Final = 64
@@ -44,11 +45,13 @@ _log = structlog.get_logger("isotherm.land")
 
 
 class Limits(Struct, frozen=True):
-    """How large files become, what memory merging takes for that, and where a large file is put together."""
+    """How large files become, what memory merging takes for that, where a large file is put together, and of which
+    tier it is then."""
 
     target_bytes: int
     memory_bytes: int
     scratch: str | None = None
+    tier: str = HOT
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -119,18 +122,20 @@ def merge_hour(
     if not any(choose(manifest.listed(**selection))):
         return 0
     with manifest.snapshot(**selection) as snapshot:
-        return sum([_merge(lake, manifest, group, limits, checkpoint) for group in choose(snapshot.files)])
+        return sum([merge_files(lake, manifest, group, limits, checkpoint) for group in choose(snapshot.files)])
 
 
 def groups(files: Sequence[LakeFile], *, patient: bool, limits: Limits) -> Iterator[list[LakeFile]]:
     """Which of an hour's files to merge with each other: each group makes one file of the target size or less.
 
-    Files that are tiled and files that are not stay apart. A group of more than FAN_IN files fits into memory; what it
-    makes is merged further the next time. While late events still come (not `patient`), a large file is left alone
-    until the small ones add up: otherwise a trickle would rewrite it again and again.
+    Archived files are left out; files that are tiled and files that are not stay apart. A group of more than FAN_IN
+    files fits into memory; what it makes is merged further the next time. While late events still come (not
+    `patient`), a large file is left alone until the small ones add up: otherwise a trickle would rewrite it again and
+    again.
     """
+    hot = [file for file in files if tier_of(file.path) == HOT]
     for raw_only in (False, True):
-        yield from _groups([file for file in files if file.raw_only is raw_only], patient=patient, limits=limits)
+        yield from _groups([file for file in hot if file.raw_only is raw_only], patient=patient, limits=limits)
 
 
 def _groups(files: Sequence[LakeFile], *, patient: bool, limits: Limits) -> Iterator[list[LakeFile]]:
@@ -140,7 +145,7 @@ def _groups(files: Sequence[LakeFile], *, patient: bool, limits: Limits) -> Iter
             ordered.pop()
     group: list[LakeFile] = []
     for file in ordered:
-        if group and not _fits([*group, file], limits):
+        if group and not fits([*group, file], limits):
             if len(group) > 1:
                 yield group
             group = []
@@ -149,7 +154,8 @@ def _groups(files: Sequence[LakeFile], *, patient: bool, limits: Limits) -> Iter
         yield group
 
 
-def _fits(group: Sequence[LakeFile], limits: Limits) -> bool:
+def fits(group: Sequence[LakeFile], limits: Limits) -> bool:
+    """Whether these make one file: not larger than the target, and put together within the memory."""
     few = len(group) <= FAN_IN or _weight(group) <= limits.memory_bytes
     return few and sum(file.bytes for file in group) <= limits.target_bytes
 
@@ -159,8 +165,13 @@ def _weight(files: Sequence[LakeFile]) -> int:
     return sum(max(file.rows * ROW_BYTES, file.bytes * _UNPACKED) for file in files)
 
 
-def _merge(lake: Lake, manifest: Manifest, old: Sequence[LakeFile], limits: Limits, checkpoint: Checkpoint) -> int:
-    merged = _describe(old)
+def merge_files(lake: Lake, manifest: Manifest, old: Sequence[LakeFile], limits: Limits, checkpoint: Checkpoint) -> int:
+    """Put one file in the place of these, of one client, hour, format and kind. Returns how many were listed: 1, or 0
+    when somebody else was first.
+
+    Raises IsothermError when the files do not hold the rows the manifest says; the list stays as it is then.
+    """
+    merged = _describe(old, limits.tier)
     version: int | None = None
     manifest.pending([merged])
     try:
@@ -228,7 +239,7 @@ def _write(
 
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=limits.scratch) as spooled:
         scratch = cast("BinaryIO", spooled)
-        write_pieces(scratch, counted(), merged.format)
+        write_pieces(scratch, counted(), merged.format, tight=limits.tier != HOT)
         if (count, rowhash.add(hashes)) != (merged.rows, merged.row_hash):
             raise IsothermError(
                 f"the files of client {merged.client_id!r} in {merged.path.rpartition('/')[0]} do not hold the rows "
@@ -249,12 +260,12 @@ def _same(left: pa.Table | None, right: pa.Table | None) -> bool:
     return not any(unequal(a.combine_chunks(), b.combine_chunks()) for a, b in columns)
 
 
-def _describe(old: Sequence[LakeFile]) -> LakeFile:
+def _describe(old: Sequence[LakeFile], tier: str) -> LakeFile:
     one = old[0]
     ranges = joined([r for file in old for r in file.ranges])
     first, last = min(r.first_offset for r in ranges), max(r.last_offset for r in ranges)
     return LakeFile(
-        path=path_of(one.client_id, one.hour, f"{ranges[0].partition}-{first}-{last}", one.format),
+        path=in_tier(path_of(one.client_id, one.hour, f"{ranges[0].partition}-{first}-{last}", one.format), tier),
         format=one.format,
         client_id=one.client_id,
         hour=one.hour,

@@ -63,7 +63,7 @@ class _Rows:
         said: dict[str, Any],
         skew_ms: int,
         events: Sequence[Any],
-        positions: Sequence[int],
+        positions: list[int],
         times: npt.NDArray[np.int64],
     ) -> None:
         self._said, self._skew, self._events = said, skew_ms, events

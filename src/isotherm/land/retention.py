@@ -12,7 +12,7 @@ from isotherm.land import retired, rounds
 from isotherm.land.manifest import Manifest
 from isotherm.land.retired import PAGE, Cut, Removed, cuts
 from isotherm.store.db import next_version, reading, total, writing
-from isotherm.store.tables import files, ledger, ledger_hours, ledger_screens, page_views, verifications
+from isotherm.store.tables import files, ledger, ledger_hours, ledger_screens, verifications
 from isotherm.store.tables import retired as retired_table
 
 _LONGER_MS: Final = 8 * DAY_MS
@@ -75,7 +75,7 @@ def _hours(connection: Connection, old: "sa.ColumnElement[bool]") -> list[Any]:
 def expire_records(settings: Settings, engine: Engine, now_ms: int) -> dict[str, int]:
     """Drop what was said of events of which nothing is left any more: ledger, verifications, what was retired.
 
-    Page views go when no batch of theirs can come any more. Returns the rows dropped by table.
+    Returns the rows dropped by table.
     """
     dropped: dict[str, int] = {}
     weekly = list(
@@ -90,8 +90,6 @@ def expire_records(settings: Settings, engine: Engine, now_ms: int) -> dict[str,
     ):
         for cut in weekly:
             _drop(engine, table, (moment < cut.before) & cut.of(table.c.client_id), dropped)
-    views = now_ms - settings.late_horizon_ms - settings.log_retention_days * DAY_MS
-    _drop(engine, page_views, page_views.c.seen_at < views, dropped)
     rounds.note(engine, "records", now_ms, dropped or None)
     return dropped
 

@@ -62,3 +62,6 @@ PARQUET_OPTIONS: Final[dict[str, Any]] = {
     "write_statistics": ["event_time", "screen_id", "event_type", "batch_id"],
 }
 """Arguments of pyarrow.parquet.write_table. Doubles by dictionary: screens have few distinct coordinates."""
+
+TIGHT_LEVEL: Final = 19
+"""Zstandard's level where a file is written once and kept for years."""

@@ -115,14 +115,6 @@ def test_what_was_said_of_events_goes_when_nothing_of_them_is_left(world: World)
     assert rows_of(world, tables.retired) == []
 
 
-def test_page_views_go_when_no_batch_of_theirs_can_come(world: World) -> None:
-    with writing(world.engine) as connection:
-        row = {"id": b"x" * 16, "sent": 3, "missing": None, "seen_at": NOW}
-        connection.execute(sa.insert(tables.page_views).values(row))
-    assert expire_records(world.settings, world.engine, NOW + 37 * DAY_MS) == {}
-    assert expire_records(world.settings, world.engine, NOW + 37 * DAY_MS + 1) == {"page_views": 1}
-
-
 def test_a_round_without_work_is_noted_now_and_then(world: World) -> None:
     rounds.note(world.engine, "raw", NOW, {"hours": 1})
     rounds.note(world.engine, "raw", NOW + 1, None)

@@ -10,6 +10,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from isotherm.errors import Backpressure, ConfigError, IsothermError
 from isotherm.land.lake import Lake, LocalPlace, Place, S3Place
+from isotherm.land.tiers import root_of, roots_of
 from isotherm.rollup.engines.port import RawFile
 
 _GLOB: Final = re.compile(r"[*?{}\[\]\\']")
@@ -37,25 +38,21 @@ class Source:
 
 
 class Sources:
-    """Makes sources of one lake. Raises IsothermError when the lake's name cannot stand in a query."""
+    """Makes sources of a lake's files, in whichever of its roots they lie. Raises IsothermError when the name of one
+    cannot stand in a query."""
 
     def __init__(self, lake: Lake) -> None:
-        self._place: Place = lake.place
-        self._where = lake.where("")
-        self._root = str(lake.place.root) if isinstance(lake.place, LocalPlace) else lake.place.url
-        if _GLOB.search(self._root):
-            raise IsothermError(
-                f"{self._where}: the tile engine cannot read a lake whose folder has one of * ? {{ }} [ ] ' or a "
-                "backslash in its name; choose another folder (settings data or lake)"
-            )
+        self._lake = lake
+        self._roots = {root.url: _Root(root) for root in roots_of(lake)}
 
     def of(self, files: Sequence[RawFile]) -> Source:
         """These files, which are of one format, as one table."""
-        kind, time, latest = _TIMES[files[0].format]
-        function = "file" if isinstance(self._place, LocalPlace) else "s3"
-        credentials = [_quoted(text) for text in self._secrets()]
-        arguments = [f"'{self._glob(files)}'", *credentials, f"'{kind}'", f"'{_KEYS}, {time}, {_POSITION}'"]
-        return Source(f"{function}({', '.join(arguments)})", latest, sum(file.rows for file in files))
+        by_root: dict[str, list[RawFile]] = {}
+        for file in files:
+            by_root.setdefault(root_of(self._lake, file.path).url, []).append(file)
+        tables = [self._roots[url].table(mine) for url, mine in by_root.items()]
+        table = tables[0] if len(tables) == 1 else f"({' UNION ALL '.join(f'SELECT * FROM {one}' for one in tables)})"
+        return Source(table, _TIMES[files[0].format][2], sum(file.rows for file in files))
 
     @contextmanager
     def reading(self) -> Generator[None]:
@@ -63,9 +60,10 @@ class Sources:
         try:
             yield
         except DatabaseError as error:
-            if error.code == _ACCESS_DENIED and isinstance(self._place, LocalPlace):
+            local = [root for root in self._roots.values() if isinstance(root.place, LocalPlace)]
+            if error.code == _ACCESS_DENIED and local:
                 raise ConfigError(
-                    f"{self._where}: the ClickHouse server may only read files below its user_files_path; put the "
+                    f"{local[0].where}: the ClickHouse server may only read files below its user_files_path; put the "
                     "lake's folder there, under the same name on both sides, or move the lake to S3 (setting lake)"
                 ) from None
             raise type(error)(self._masked(str(error)), code=error.code, name=error.name) from None
@@ -74,23 +72,46 @@ class Sources:
                 self._masked(str(error)), retry_after_s=error.retry_after_s, status=error.status
             ) from None
 
+    def _masked(self, text: str) -> str:
+        for secret in [secret for root in self._roots.values() for secret in root.secrets()]:
+            for form in (_quoted(secret)[1:-1], secret):
+                text = text.replace(form, "***")
+        return text
+
+
+class _Root:
+    """One place that files lie in."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.place: Place = lake.place
+        self.where = lake.where("")
+        self._root = str(lake.place.root) if isinstance(lake.place, LocalPlace) else lake.place.url
+        if _GLOB.search(self._root):
+            raise IsothermError(
+                f"{self.where}: the tile engine cannot read a lake whose folder has one of * ? {{ }} [ ] ' or a "
+                "backslash in its name; choose another folder (settings data or lake)"
+            )
+
+    def table(self, files: Sequence[RawFile]) -> str:
+        """The table function over these files, which are of one format."""
+        kind, time, _ = _TIMES[files[0].format]
+        function = "file" if isinstance(self.place, LocalPlace) else "s3"
+        credentials = [_quoted(text) for text in self.secrets()]
+        arguments = [f"'{self._glob(files)}'", *credentials, f"'{kind}'", f"'{_KEYS}, {time}, {_POSITION}'"]
+        return f"{function}({', '.join(arguments)})"
+
     def _glob(self, files: Sequence[RawFile]) -> str:
         paths = [f"{self._root}/{_plain(file.path)}" for file in files]
         start = paths[0].rfind("/") + 1 if len(paths) == 1 else _common(paths)
         names = ",".join(path[start:] for path in paths)
         return paths[0][:start] + (names if len(paths) == 1 else f"{{{names}}}")
 
-    def _secrets(self) -> list[str]:
-        if not isinstance(self._place, S3Place) or not self._place.access_key_id:
+    def secrets(self) -> list[str]:
+        """What must not be said."""
+        if not isinstance(self.place, S3Place) or not self.place.access_key_id:
             return []
-        given = (self._place.access_key_id, self._place.secret_access_key, self._place.session_token)
+        given = (self.place.access_key_id, self.place.secret_access_key, self.place.session_token)
         return [text for text in given if text]
-
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets():
-            for form in (_quoted(secret)[1:-1], secret):
-                text = text.replace(form, "***")
-        return text
 
 
 def _quoted(text: str) -> str:

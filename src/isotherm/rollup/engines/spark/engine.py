@@ -13,6 +13,7 @@ import structlog
 from isotherm.clock import SystemClock
 from isotherm.config import Settings
 from isotherm.land.lake import Lake, LakeUnavailable
+from isotherm.land.tiers import roots_of
 from isotherm.rollup.buckets import Bucket
 from isotherm.rollup.engines import stored
 from isotherm.rollup.engines.port import RawFile
@@ -41,7 +42,7 @@ class SparkEngine:
     @classmethod
     def open(cls, settings: Settings, olap: Olap, lake: Lake) -> "SparkEngine":
         """The Opener of this engine. Raises ConfigError for a wrong address, and when there is no spark-submit."""
-        return cls(olap, lake, open_driver(Submission.of(settings, lake.place)))
+        return cls(olap, lake, open_driver(Submission.of(settings, *(root.place for root in roots_of(lake)))))
 
     def tile(self, bucket: Bucket, files: Sequence[RawFile], version: int) -> None:
         if not files:

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 from isotherm.clock import HOUR_MS
 from isotherm.errors import IsothermError
 from isotherm.land.lake import Lake, LakeUnavailable, LocalPlace
+from isotherm.land.tiers import root_of
 
 FOLDER: Final = "_jobs"
 KEPT_MS: Final = 6 * HOUR_MS
@@ -22,7 +23,7 @@ _GLOB: Final = re.compile(r"[*?{}\[\]\\]")
 
 def url_of(lake: Lake, path: str) -> str:
     """The object as Spark finds it. Raises IsothermError for a name that Spark would take for a pattern."""
-    place = lake.place
+    place = root_of(lake, path).place
     if isinstance(place, LocalPlace):
         url = f"file://{place.root}/{path}"
     else:

@@ -67,8 +67,8 @@ class Submission:
     secrets: Sequence[str]
 
     @classmethod
-    def of(cls, settings: Settings, place: Place) -> "Submission":
-        """For these settings and a lake at `place`. Raises ConfigError."""
+    def of(cls, settings: Settings, *places: Place) -> "Submission":
+        """For these settings and a lake at `places`: its own, and its archive's. Raises ConfigError."""
         for name in settings.spark_options:
             if not _OPTION.fullmatch(name):
                 raise ConfigError(f"spark_options: {name!r} is no option of Spark's; their names start with spark.")
@@ -76,7 +76,7 @@ class Submission:
         own = own_options(program)
         master = master_of(settings.engine, settings.job_threads, own | settings.spark_options)
         mode = {name: own[name] for name in (_DEPLOY_MODE,) if name in own}
-        options = _ALWAYS | mode | _network(master) | _memory(master, settings) | _s3(place) | settings.spark_options
+        options = _ALWAYS | mode | _network(master) | _memory(master, settings) | _s3(places) | settings.spark_options
         return cls(
             program,
             master,
@@ -142,8 +142,12 @@ def _memory(master: str, settings: Settings) -> dict[str, str]:
     return {}
 
 
-def _s3(place: Place) -> dict[str, str]:
-    """S3A's options for the lake's bucket, and for no other."""
+def _s3(places: Sequence[Place]) -> dict[str, str]:
+    """S3A's options for the lake's buckets, and for no other."""
+    return {name: value for place in places for name, value in _bucket(place).items()}
+
+
+def _bucket(place: Place) -> dict[str, str]:
     if not isinstance(place, S3Place):
         return {}
     options = {
