@@ -27,6 +27,7 @@ FOLDED: Final = {
     "query": "Reading a map",
     "memory": "Memory",
     "size": "Size of the lake",
+    "ledger": "The loss ledger",
     "sdk": "The browser SDK",
     "first_paint": "The first paint of a map",
 }
@@ -42,6 +43,7 @@ def render(results: dict[str, Any]) -> str:
         "query": _query,
         "memory": _memory,
         "size": _size,
+        "ledger": _ledger,
         "sdk": _sdk,
         "first_paint": _first_paint,
     }
@@ -247,6 +249,19 @@ def _size(found: dict[str, Any]) -> str:
         f"The sapimouse recording ({found['events']:,} pointer events of 120 people) through `isotherm import`; each "
         "person is a client of their own. All columns of the lake, Parquet's own bytes included.\n\n"
         + _table(("", "files", "bytes per event"), rows)
+    )
+
+
+def _ledger(found: dict[str, Any]) -> str:
+    rows = [
+        ("landing with it", found["with_cpu_s_per_million"]),
+        ("landing without event hours, screens and page views", found["without_cpu_s_per_million"]),
+    ]
+    return (
+        f"{found['records']:,} records of {found['events'] // found['records']} events, in {found['page_views']:,} "
+        f"page views, landed in one process in turns, {found['rounds']} pairs: {found['added_percent']} % more CPU time "
+        f"(median of the pairs). Inside the ledger as a whole landing spends {found['ledger_percent']} % of its CPU "
+        "time.\n\n" + _table(("", "CPU s per million events"), rows)
     )
 
 

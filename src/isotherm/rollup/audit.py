@@ -117,8 +117,8 @@ def event_hours(connection: Connection, asked: Range, *, lake: bool = False) -> 
     names = (*OF_THE_EVENT, "before")
     columns = [ledger_hours.c[name] for name in ("client_id", "hour", *names)]
     own = sa.select(*columns).where(*asked.of(ledger_hours.c.client_id, ledger_hours.c.hour))
-    rows: Sequence[Any] = connection.execute(own).all()
-    for row in rows:
+    counted: Sequence[Any] = connection.execute(own).all()
+    for row in counted:
         one = at(row[0], row[1])
         for name, value in zip(names, row[2:], strict=True):
             setattr(one, name, value)

@@ -99,6 +99,12 @@ def test_memory_is_seen(tmp_path: Path) -> None:
     assert 0 < found["idle_mb"] <= found["loaded_mb"]
 
 
+def test_what_the_ledger_costs_is_measured(tmp_path: Path) -> None:
+    found = quick("ledger", tmp_path / "results.json")
+    assert found["events"] == 200 * found["records"]
+    assert min(found["with_cpu_s_per_million"], found["without_cpu_s_per_million"], found["ledger_percent"]) > 0
+
+
 @pytest.mark.browser
 @pytest.mark.xdist_group("browser")
 def test_the_sdk_is_weighed_and_timed(tmp_path: Path) -> None:
