@@ -91,6 +91,23 @@ def test_offsets_are_gapless_and_reading_gives_what_was_appended(log: EventLog) 
     assert everything(log) == [Stored(0, n, NOW + 7 * (n > 4), b'{"n":%d}' % n) for n in range(8)]
 
 
+@NO_IDS
+def test_ids_are_told_from_a_time_on(opened: Opener) -> None:
+    log = opened(log_segment_bytes=4 << 20)
+    log.append([record(n) for n in range(3)])
+    log.append([record(3, known=False)])
+    log.append([record(4, at=NOW + HOUR_MS), record(5, at=NOW + HOUR_MS)])
+    log.append([record(5, at=NOW + 2 * HOUR_MS)])
+
+    def told(since: int) -> set[int]:
+        ids = b"".join(ids for _, ids in log.ids_since(since))
+        return {int.from_bytes(ids[at : at + 16], "big") for at in range(0, len(ids), 16)}
+
+    assert told(0) == {0, 1, 2, 4, 5}
+    assert told(NOW + 1) == {4, 5}
+    assert told(NOW + 3 * HOUR_MS) == set()
+
+
 def test_an_empty_log(log: EventLog) -> None:
     assert log.append([]) == []
     assert (log.head(0), log.read(0, 0), log.read(0, 99), list(log.partitions())) == (0, [], [], [0])

@@ -17,8 +17,8 @@ from isotherm.backup.inventory import Damaged
 from isotherm.errors import IsothermError
 from isotherm.store.tables import file_ranges, files, metadata
 
-LEFT_OUT: Final = frozenset({"leases", "snapshots"})
-"""Who holds what at the moment: nobody, after a restore."""
+LEFT_OUT: Final = frozenset({"leases", "snapshots", "rounds"})
+"""Who holds what at the moment, and what was done last by the clock of that deployment: nothing, after a restore."""
 PIECE_ROWS: Final = 200_000
 PIECE_BYTES: Final = 32 << 20
 _FETCHED: Final = 2_000

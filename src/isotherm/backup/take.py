@@ -36,8 +36,10 @@ from isotherm.backup.work import adding
 from isotherm.clock import MINUTE_MS, iso
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import Stored
+from isotherm.land import rounds
 from isotherm.land.lake import LakeUnavailable, LocalPlace
 from isotherm.land.store import Checkpoint, no_checkpoint
+from isotherm.land.tiers import root_of
 from isotherm.rollup.copies import pages
 from isotherm.store.db import reading
 from isotherm.store.tables import metadata
@@ -142,7 +144,9 @@ def take(sources: Sources, target: Target, *, tell: Tell = silent, checkpoint: C
             settings=settings_as_text(sources.settings),
             lists=named,
         )
-        target.finish(inventory)
+        where = target.finish(inventory)
+        did = {"id": inventory.id, "where": where, "bytes": inventory.bytes, "copied_bytes": inventory.copied_bytes}
+        rounds.note(sources.engine, "backup", inventory.finished_at, did)
         checkpoint("inventory")
     return inventory
 
@@ -267,7 +271,7 @@ def _copy_file(run: _Run, one: LakeObject) -> Entry:
     lake = run.sources.lake
     with ExitStack() as stack:
         file = stack.enter_context(lake.open(one.path))
-        if not isinstance(lake.place, LocalPlace):
+        if not isinstance(root_of(lake, one.path).place, LocalPlace):
             # It is read twice, for its name and to be copied: over the network once is enough.
             copy = stack.enter_context(spooled(run.sources.scratch))
             while data := file.read(1 << 20):
@@ -360,7 +364,7 @@ def _lists(run: _Run, entries: Iterable[Entry]) -> list[Entry]:
 
 def _list_of(entry: Entry) -> str:
     if entry.kind == "lake":
-        return f"lake/{entry.name.removeprefix('dt=')[:7]}"
+        return f"lake/{entry.name.partition('dt=')[2][:7]}"
     if entry.kind == "maps":
         level, _, start = entry.name.partition("/")
         return f"maps/{level}/{start[:7]}"

@@ -17,7 +17,8 @@ from isotherm.clock import SystemClock, iso
 from isotherm.config import Settings
 from isotherm.errors import ConfigError, IsothermError
 from isotherm.eventlog.port import open_dead_log, open_log
-from isotherm.land.lake import open_lake
+from isotherm.land.store import Checkpoint, no_checkpoint
+from isotherm.land.tiers import open_tiers
 from isotherm.store.db import open_db, revisions
 from isotherm.store.olap import open_olap
 
@@ -98,9 +99,16 @@ def command(
     return 0
 
 
-def restore(target: "Target", inventory: "Inventory", settings: Settings, *, force: bool = False) -> "Report":
+def restore(
+    target: "Target",
+    inventory: "Inventory",
+    settings: Settings,
+    *,
+    force: bool = False,
+    checkpoint: Checkpoint = no_checkpoint,
+) -> "Report":
     """Open the stores of the settings and restore into them. Raises IsothermError."""
-    from isotherm.backup.restore import Restore, Stores
+    from isotherm.backup.restore import Restore, Step, Stores
 
     if inventory.schema not in revisions():
         raise IsothermError(
@@ -118,15 +126,18 @@ def restore(target: "Target", inventory: "Inventory", settings: Settings, *, for
         stores = Stores(
             settings=settings,
             engine=engine,
-            lake=open_lake(settings.url("lake"), settings),
+            lake=open_tiers(settings),
             olap=olap,
             log=log,
             dead=dead,
             clock=SystemClock(),
         )
         tell = stack.enter_context(bar("restoring"))
-        one = Restore(target, inventory, stores, tell=lambda step: tell(step.what, step.done, step.total, step.bytes))
-        return one.run(force=force)
+
+        def told(step: Step) -> None:
+            tell(step.what, step.done, step.total, step.bytes)
+
+        return Restore(target, inventory, stores, tell=told, checkpoint=checkpoint).run(force=force)
 
 
 def _moment(text: str) -> int:

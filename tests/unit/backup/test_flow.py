@@ -121,8 +121,8 @@ def test_what_is_no_inventory_is_named(raw: bytes) -> None:
 
 
 def test_names_of_inventories_sort_by_time() -> None:
-    assert inventory_path(1_795_000_000_123, "0123456789ab") == "backups/20261118T112640Z-0123456789ab.json"
-    found = named("backups/20261118T112640Z-0123456789ab.json")
+    assert inventory_path(1_795_000_000_123, "0123456789ab") == "backups/20261118T110640Z-0123456789ab.json"
+    found = named("backups/20261118T110640Z-0123456789ab.json")
     assert found is not None
     assert (found.started_at, found.id) == (1_795_000_000_000, "0123456789ab")
     assert named("backups/other.json") is None

@@ -24,6 +24,7 @@ ROUTES = {
     "/metrics",
     "/v1/admin/rollup",
     "/v1/admin/verify",
+    "/v1/admin/maps",
 }
 
 

@@ -1,0 +1,114 @@
+"""Backups of a system that runs, by the commands that people use, and deployments made of them."""
+
+import json
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from system_helpers import System, environment, isotherm
+
+EVENTS = 20
+
+
+def ask(*arguments: str) -> tuple[int, str, str]:
+    done = subprocess.run(isotherm(*arguments), env=environment(), capture_output=True, text=True, timeout=900)
+    return done.returncode, done.stdout, done.stderr
+
+
+def batch(number: int) -> dict[str, Any]:
+    now = int(time.time() * 1000)
+    events = [
+        {"event_time": now, "event_type": "mousemove", "x_norm": (number * 37 + i) % 100 / 100, "y_norm": i / EVENTS}
+        for i in range(EVENTS)
+    ]
+    return {"client_id": f"shop{number % 2}", "screen_id": "/", "batch_id": f"b{number}", "events": events}
+
+
+def test_a_backup_beside_a_running_system_becomes_another_one(tmp_path: Path) -> None:
+    system = System(tmp_path / "data")
+    system.start()
+    place, sent = f"file://{tmp_path / 'backups'}", 0
+    try:
+        for sent in range(1, 11):
+            system.post(batch(sent))
+        system.wait_idle()
+        acknowledged: list[int] = []
+        done = threading.Event()
+
+        def go_on() -> None:
+            while not done.is_set():
+                number = sent + len(acknowledged) + 1
+                system.post(batch(number))
+                acknowledged.append(number)
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        try:
+            before = len(acknowledged)
+            first = json.loads(ask("backup", "--data", str(system.data), "--to", place, "--json")[1])
+            between = len(acknowledged)
+            code, said, _ = ask("backup", "--data", str(system.data), "--to", place, "--keep", "1")
+        finally:
+            done.set()
+            thread.join()
+        assert code == 0
+        assert "removed 1 older backups" in said
+        assert first["events"] >= sent * EVENTS
+        assert before <= between
+        held = sent + between
+    finally:
+        system.stop()
+    other = tmp_path / "other"
+    code, said, problem = ask("restore", "--from", place, "--data", str(other))
+    assert code == 0, problem
+    assert "restored backup" in said
+    restored = System(other)
+    restored.start()
+    try:
+        restored.wait_idle()
+        totals = restored.run_json("ledger", "--json")["totals"]
+        assert held * EVENTS <= totals["landed"] <= (sent + len(acknowledged)) * EVENTS
+        report = restored.run_json("verify", "--json")
+        assert report["different"] == 0
+        assert report["same"] > 0
+        code, _, problem = ask("restore", "--from", place, "--data", str(other))
+        assert code == 1
+        assert "already runs" in problem
+    finally:
+        restored.stop()
+
+
+@pytest.mark.drill
+def test_the_rehearsal_says_what_was_achieved_and_finds_what_is_wrong(tmp_path: Path) -> None:
+    system = System(tmp_path / "data")
+    system.start()
+    place = f"file://{tmp_path / 'backups'}"
+    try:
+        for number in range(50):
+            system.post(batch(number))
+        system.wait_idle()
+        assert ask("backup", "--data", str(system.data), "--to", place)[0] == 0
+    finally:
+        system.stop()
+    code, said, problem = ask("restore", "--from", place, "--drill", "--json")
+    assert code == 0, problem
+    report = json.loads(said)
+    print(said)
+    assert report["ledger"]["closes"]
+    assert report["verify"]["right"]
+    assert report["events"] == 50 * EVENTS
+    assert report["rto_seconds"] >= report["restore_seconds"] > 0
+    assert report["bytes_per_second"] > 0
+    largest = max((tmp_path / "backups" / "objects").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
+    raw = bytearray(largest.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    largest.write_bytes(raw)
+    code, _, problem = ask("restore", "--from", place, "--drill")
+    assert code == 1
+    assert largest.name in problem
+    code, _, problem = ask("backup", "--to", place, "--verify")
+    assert code == 1
+    assert largest.name in problem
