@@ -110,8 +110,27 @@ TILES_FAILING = Gauge(
     registry=REGISTRY,
 )
 LEDGER_DIFFERENCE = Gauge(
-    "isotherm_ledger_difference_hours",
+    "isotherm_ledger_difference",
     "Hours of a client, of the last eight days, whose sums in the ledger do not close: it must be 0.",
+    registry=REGISTRY,
+)
+DEAD_EVENTS = Gauge(
+    "isotherm_dead_events",
+    "Events of records that could not be used and are kept aside, received in the last eight days.",
+    registry=REGISTRY,
+)
+VERIFIED_BUCKETS = Gauge(
+    "isotherm_verified_buckets",
+    "Buckets by what their last comparison with raw found: same, dirty (changed meanwhile), frozen, different.",
+    ["finding"],
+    registry=REGISTRY,
+)
+VERIFIED_AT = Gauge(
+    "isotherm_verified_timestamp_seconds", "When a bucket was last compared with raw; 0: never.", registry=REGISTRY
+)
+BACKUP_AT = Gauge(
+    "isotherm_backup_last_success_timestamp_seconds",
+    "When the newest backup that is known here was complete; 0: none is known.",
     registry=REGISTRY,
 )
 STORE_BYTES = Gauge(

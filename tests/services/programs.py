@@ -21,6 +21,7 @@ PACKAGES = {
     "chromium": "chromium",
     "openssl": "openssl",
     "wrk": "wrk",
+    "promtool": "prometheus",
 }
 """Program: the Debian package that has it."""
 

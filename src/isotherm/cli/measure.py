@@ -16,7 +16,8 @@ import structlog
 from isotherm import metrics
 from isotherm.clock import SECOND_MS
 from isotherm.eventlog.port import EventLog
-from isotherm.land import behind
+from isotherm.land import behind, rounds
+from isotherm.rollup.verdicts import Finding
 from isotherm.serve import measures
 from isotherm.serve.measures import Disk, Held, LedgerCheck, Verified
 from isotherm.store.db import reading
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 QUICK_S: Final = 10.0
 SLOW_S: Final = 300.0
 LANDING: Final = "land"
+BACKUP: Final = "backup"
+"""Name of the round that `isotherm backup` writes down when one is complete."""
 
 _log = structlog.get_logger("isotherm.measure")
 
@@ -83,16 +86,15 @@ class Measures:
 
     @cached_property
     def _quick(self) -> dict[str, Callable[[], None]]:
-        return {"freshness": self._freshness, "disks": self._look_at_disks} | (
-            {"lag": self._lag} if self._has_log else {}
-        )
+        quick = {"freshness": self._freshness, "disks": self._look_at_disks, "backup": self._look_at_backup}
+        return quick | ({"lag": self._lag} if self._has_log else {})
 
     @cached_property
     def _slow(self) -> dict[str, Callable[[], None]]:
         parts = self._parts
         settings, engine = parts.settings, parts.engine
         stores: dict[str, Callable[[], Iterable[Held]]] = {
-            "lake": partial(measures.lake_bytes, engine),
+            "lake": partial(measures.lake_bytes, engine, settings.land_formats),
             "database": partial(measures.database_bytes, settings, engine),
         }
         if self._has_log:
@@ -126,6 +128,10 @@ class Measures:
         for disk in self._disks:
             metrics.DISK_FREE.labels(disk.store).set(disk.free)
 
+    def _look_at_backup(self) -> None:
+        made_at, _ = rounds.of(self._parts.engine, BACKUP)
+        metrics.BACKUP_AT.set((made_at or 0) / SECOND_MS)
+
     def _lag(self) -> None:
         parts = self._parts
         if parts.settings.scan:
@@ -137,11 +143,15 @@ class Measures:
     def _check_ledger(self) -> None:
         self._ledger = measures.check_ledger(self._parts.engine, self._parts.clock.now_ms())
         metrics.LEDGER_DIFFERENCE.set(self._ledger.differing)
+        metrics.DEAD_EVENTS.set(self._ledger.dead)
         if self._ledger.differing:
             _log.error("the ledger does not close", hours=self._ledger.differing, examples=self._ledger.examples)
 
     def _look_at_verified(self) -> None:
-        self._verified = measures.verified(self._parts.engine)
+        self._verified = found = measures.verified(self._parts.engine)
+        for finding in Finding:
+            metrics.VERIFIED_BUCKETS.labels(finding.value).set(found.findings.get(finding.value, 0))
+        metrics.VERIFIED_AT.set((found.last_at or 0) / SECOND_MS)
 
     def _log_bytes(self) -> list[Held]:
         status = self._parts.log.status()

@@ -6,12 +6,14 @@ from typing import Any, Final, NamedTuple
 from isotherm.collect.cors import ANSWER_HEADERS, Headers
 from isotherm.collect.request import Request
 from isotherm.collect.shapes import encode
+from isotherm.collect.trace import HEADER
 from isotherm.errors import Backpressure, Problem
 
 MAX_ERRORS: Final = 20
 
 JSON_HEADERS: Final[Headers] = [("content-type", "application/json"), *ANSWER_HEADERS]
-_PROBLEM_HEADERS: Final[Headers] = [("content-type", "application/problem+json"), *ANSWER_HEADERS]
+_PROBLEM_TYPE: Final = ("content-type", "application/problem+json")
+_PROBLEM_HEADERS: Final[Headers] = [_PROBLEM_TYPE, *ANSWER_HEADERS]
 
 
 class Answer(NamedTuple):
@@ -47,6 +49,14 @@ def accepted(request: Request) -> Answer:
 def problem(error: Problem) -> Answer:
     """application/problem+json (RFC 9457)."""
     return Answer(error.status, [*_PROBLEM_HEADERS, *error.headers.items()], encode(error.body()))
+
+
+def named(reply: Answer, request_id: str) -> Answer:
+    """The answer with the request's id: in a header, and in the body of a problem."""
+    headers, body = reply.headers, reply.body
+    if headers and headers[0] == _PROBLEM_TYPE:
+        body = b'%s,"request_id":"%s"}' % (body[:-1], request_id.encode())
+    return Answer(reply.status, [*headers, (HEADER, request_id)], body)
 
 
 def backpressure(error: Backpressure) -> Answer:

@@ -20,6 +20,7 @@ from isotherm.collect.known import KnownIds
 from isotherm.collect.request import Request
 from isotherm.collect.steps import STEPS, Rules
 from isotherm.collect.tally import Tally
+from isotherm.collect.trace import HEADER, Complaints, RequestIds, ids
 from isotherm.config import Settings
 from isotherm.errors import Backpressure, IsothermError, Problem
 from isotherm.eventlog.port import EventLog
@@ -72,6 +73,8 @@ class Collector:
         self._health: tuple[float, Answer] | None = None
         self._health_lock = asyncio.Lock()
         self._logger = structlog.get_logger("isotherm.collect")
+        self._request_ids = RequestIds()
+        self._complaints = Complaints(self._logger)
         self._routes: dict[str, dict[str, Route]] = {
             "/v1/healthz": {"GET": self._healthz, "HEAD": self._healthz},
             "/metrics": {"GET": self._metrics},
@@ -95,21 +98,27 @@ class Collector:
         self._log.close()
 
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
+        request_id = self._request_ids.of(scope.headers.get(HEADER))
         try:
             if scope.path == BATCH_PATH and scope.method == "POST":
-                reply = await self._batch(scope, proto)
+                reply = await self._batch(scope, proto, request_id)
                 self._tally.answers[reply.status] += 1
             else:
                 reply = self._refused(scope) or self._file(scope) or await self._other(scope.path, scope.method)
         except Disconnected:
             return
         except Exception:
-            self._logger.exception("request failed", path=scope.path)
-            reply = answer.problem(Problem(500, "the collector met an error of its own; its log has the details"))
+            self._logger.exception("request failed", path=scope.path, request_id=request_id)
+            reply = self._own_error()
+        reply = answer.named(reply, request_id)
         proto.response_bytes(reply.status, reply.headers, reply.body)
 
-    async def _batch(self, scope: Any, proto: Any) -> Answer:
+    def _own_error(self) -> Answer:
+        return answer.problem(Problem(500, "the collector met an error of its own; its log has the details"))
+
+    async def _batch(self, scope: Any, proto: Any, request_id: str) -> Answer:
         lease = Lease(self._budget)
+        request: Request | None = None
         header = scope.headers.get
         try:
             body = await self._intake.read(proto, header("content-length"), lease)
@@ -122,10 +131,17 @@ class Collector:
             except Problem as error:
                 await self._bury(of_refusal(request, error, self._rules.clients))
                 raise
+        except Disconnected:
+            raise
         except Problem as error:
+            self._complaints.tell(error.status, error.title, request_id, request, error.extra.get("field"))
             return answer.problem(error)
         except Backpressure as error:
+            self._complaints.tell(error.status, str(error), request_id, request)
             return answer.backpressure(error)
+        except Exception:
+            self._logger.exception("request failed", path=scope.path, request_id=request_id, **ids(request))
+            return self._own_error()
         finally:
             lease.release()
 

@@ -6,7 +6,7 @@ Headers = list[tuple[str, str]]
 
 ANSWER_HEADERS: Final[Headers] = [
     ("access-control-allow-origin", "*"),
-    ("access-control-expose-headers", "retry-after"),
+    ("access-control-expose-headers", "retry-after, x-request-id"),
 ]
 
 PREFLIGHT_HEADERS: Final[Headers] = [

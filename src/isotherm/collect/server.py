@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -20,12 +20,14 @@ from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
+from isotherm import __version__
 from isotherm.clock import SystemClock
 from isotherm.collect.app import Collector, create
 from isotherm.collect.known import KnownIds
 from isotherm.config import Settings, is_loopback
 from isotherm.errors import ConfigError
 from isotherm.eventlog.port import open_dead_log, open_log
+from isotherm.metrics import name_build
 from isotherm.store.cache import open_cache
 
 SETTINGS_VARIABLE: Final = "_ISOTHERM_COLLECTOR"
@@ -118,6 +120,7 @@ def build() -> Collector:
     settings = Settings(**handed["settings"])
     if not structlog.is_configured():
         _set_up_log(settings.log_level)
+    name_build(__version__, "collect")
     _calm_the_interpreter()
     clock = SystemClock()
     files = pkgutil.resolve_name(handed["files"])() if handed["files"] else None
@@ -134,11 +137,17 @@ def _calm_the_interpreter() -> None:
     gc.set_threshold(*COLLECT_AFTER)
 
 
+def _name_role(logger: Any, method: str, line: Any) -> Any:
+    line["role"] = "collect"
+    return line
+
+
 def _set_up_log(level: str) -> None:
     """One line of JSON per entry. Plain tracebacks: the pretty ones take 50 ms each, on the event loop."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         processors=[
+            _name_role,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,

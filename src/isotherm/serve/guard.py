@@ -1,7 +1,7 @@
 """What every request passes before it is routed, and every answer on its way out.
 
-Token, Host (against DNS rebinding), Origin of requests that change something, the page for addresses that nobody
-knows, security headers, and the time an answer took.
+The request's id, token, Host (against DNS rebinding), Origin of requests that change something, the page for addresses
+that nobody knows, security headers, and the time an answer took.
 """
 
 import hmac
@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import structlog
 from litestar.datastructures import Headers, MutableScopeHeaders
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from litestar.utils import normalize_path
 
 from isotherm import metrics
+from isotherm.collect.trace import HEADER, RequestIds
 from isotherm.config import Settings, is_loopback
 from isotherm.errors import Problem
 from isotherm.serve.more import Lost, Opened
@@ -45,23 +47,32 @@ class Guard:
         self._token = settings.token.encode()
         self._hosts = frozenset({"localhost", settings.host.lower(), *map(str.lower, settings.allowed_hosts)})
         self._loopback_only = is_loopback(settings.host)
+        self._request_ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = Headers.from_scope(scope)
+        request_id = self._request_ids.of(headers.get(HEADER))
+        # Every line that is logged on the way carries it, and a problem's body does: see `problems.encode`.
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self._answer(scope, receive, _counted(_with_headers(send, request_id)), headers)
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, headers: Headers) -> None:
         began = time.perf_counter()
-        method, path, headers = scope["method"], normalize_path(scope["path"]), Headers.from_scope(scope)
+        method, path = scope["method"], normalize_path(scope["path"])
+        metrics.COMPONENT_EVENTS.labels("serve", "received").inc()
         try:
             self._check_host(headers)
             if page := self._lost_page(method, path, headers):
-                await _send(*page, _with_headers(send))
+                await _send(*page, send)
                 return
             self._check(method, path, headers)
         except Problem as problem:
-            await _refuse(problem, _with_headers(send))
+            await _refuse(problem, send)
             return
-        await self._app(scope, receive, _with_headers(send))
+        await self._app(scope, receive, send)
         _observe(scope, time.perf_counter() - began)
 
     def _check_host(self, headers: Headers) -> None:
@@ -129,12 +140,25 @@ async def _send(status: int, headers: Mapping[str, str], body: bytes, send: Send
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _with_headers(send: Send) -> Send:
+def _counted(send: Send) -> Send:
+    """Count answers as they begin: what was given, what was refused (4xx), and what failed (5xx)."""
+
+    async def send_counted(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            outcome = {4: "dropped", 5: "failed"}.get(message["status"] // 100, "sent")
+            metrics.COMPONENT_EVENTS.labels("serve", outcome).inc()
+        await send(message)
+
+    return send_counted
+
+
+def _with_headers(send: Send, request_id: str) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableScopeHeaders.from_message(message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
+            headers[HEADER] = request_id
         await send(message)
 
     return send_with_headers

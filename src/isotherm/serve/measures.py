@@ -41,11 +41,15 @@ class Behind(Struct, frozen=True):
 
 
 class LedgerCheck(Struct, frozen=True):
-    """Hours of receipt of a client since `since` (ms) whose sums do not close; `examples` name some in a sentence."""
+    """Hours of receipt of a client since `since` (ms) whose sums do not close; `examples` name some in a sentence.
+
+    `dead` are events of these hours in records that could not be used.
+    """
 
     since: int
     differing: int
     examples: list[str]
+    dead: int
 
 
 class Verified(Struct, frozen=True):
@@ -108,9 +112,11 @@ def check_ledger(engine: Engine, now_ms: int) -> LedgerCheck:
         .order_by(ledger.c.hour.desc(), ledger.c.client_id)
         .limit(_MOST)
     )
+    dead = sa.select(total(ledger.c.events)).where(ledger.c.hour >= since, ledger.c.measure == "dead")
     with reading(engine) as connection:
         rows = connection.execute(query).mappings().all()
-    return LedgerCheck(since, len(rows), [_sentence(row) for row in rows[:NAMED]])
+        kept_aside = connection.execute(dead).scalar_one()
+    return LedgerCheck(since, len(rows), [_sentence(row) for row in rows[:NAMED]], kept_aside)
 
 
 def _sentence(values: Mapping[Any, Any]) -> str:
@@ -130,11 +136,14 @@ def verified(engine: Engine) -> Verified:
     return Verified({finding: count for finding, count, _ in rows}, max((at for _, _, at in rows), default=None))
 
 
-def lake_bytes(engine: Engine) -> list[Held]:
-    """What the manifest lists, by format."""
-    query = sa.select(files.c.format, total(files.c.bytes)).where(files.c.state == "listed").group_by(files.c.format)
+def lake_bytes(engine: Engine, formats: Sequence[str]) -> list[Held]:
+    """What the manifest lists, by format and where it lies; at least these formats."""
+    found = {(name, "hot"): 0 for name in formats}
+    columns = (files.c.format, files.c.tier)
+    query = sa.select(*columns, total(files.c.bytes)).where(files.c.state == "listed").group_by(*columns)
     with reading(engine) as connection:
-        return [Held("lake", name, count) for name, count in connection.execute(query.order_by(files.c.format))]
+        found |= {(name, tier): count for name, tier, count in connection.execute(query)}
+    return [Held("lake", name if tier == "hot" else f"{name} {tier}", count) for (name, tier), count in found.items()]
 
 
 def database_bytes(settings: Settings, engine: Engine) -> list[Held]:

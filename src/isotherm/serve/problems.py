@@ -20,8 +20,9 @@ _log = structlog.get_logger(__name__)
 
 
 def encode(problem: Problem) -> bytes:
-    """The problem object as JSON."""
-    return msgspec.json.encode(problem.body())
+    """The problem object as JSON, with the id of the request that is being answered, if one is."""
+    known = structlog.contextvars.get_contextvars().get("request_id")
+    return msgspec.json.encode(problem.body() | ({"request_id": known} if known else {}))
 
 
 def response(problem: Problem) -> Response[bytes]:

@@ -272,6 +272,7 @@ class LedgerState(Struct, kw_only=True):
     since: Annotated[int, Meta(description="Hours from here on were checked; ms since 1970.")]
     differing: Annotated[int, Meta(ge=0, description="Hours of a client whose sums do not close: it must be 0.")]
     examples: Annotated[list[str], Meta(description="The newest of them, each in a sentence.")]
+    dead: Annotated[int, Meta(ge=0, description="Events of these hours in records that cannot be used.")]
 
 
 class VerificationState(Struct, kw_only=True):
@@ -391,5 +392,8 @@ class ProblemAnswer(Struct, kw_only=True):
     title: Annotated[str, Meta(description="The status in words.")]
     status: int
     detail: Annotated[str, Meta(description="What is wrong and what to do.")]
+    request_id: Annotated[str | None, Meta(description="As in the header X-Request-Id; the log's lines name it.")] = (
+        None
+    )
     field: Annotated[str | None, Meta(description="The parameter that is wrong.")] = None
     nearest: Annotated[Any, Meta(description="The nearest value that would be answered.")] = None

@@ -339,8 +339,8 @@ def test_files_are_asked_for_what_is_read_only() -> None:
         app = create(Settings(), FakeLog(), ManualClock(now_ms()), files)  # pyright: ignore[reportArgumentType]
         loop = asyncio.get_running_loop()
         app.__rsgi_init__(loop)
-        got = await ask(app, method="GET", path="/file", headers={"accept-encoding": "gzip"})
-        assert got == (200, {"x-coding": "gzip"}, b"file")
+        got = await ask(app, method="GET", path="/file", headers={"accept-encoding": "gzip", "x-request-id": "r-1"})
+        assert got == (200, {"x-coding": "gzip", "x-request-id": "r-1"}, b"file")
         assert (await ask(app, method="HEAD", path="/file"))[0] == 200
         assert (await ask(app, method="GET", path="/v1/healthz"))[0] == 200
         assert (await ask(app, method="GET", path="/other"))[0] == 404
@@ -367,7 +367,7 @@ def test_routes_of_the_running_collector(collector: RunningCollector) -> None:
     assert "access-control-allow-credentials" not in preflight.headers
     posted = collector.post(batch(1))
     assert posted.headers["access-control-allow-origin"] == "*"
-    assert posted.headers["access-control-expose-headers"] == "retry-after"
+    assert posted.headers["access-control-expose-headers"] == "retry-after, x-request-id"
 
 
 @pytest.mark.system

@@ -138,6 +138,9 @@ export interface paths {
         /**
          * Recount tiles
          * @description Recount tiles from the lake and compare them cell by cell; one JSON object per line as the job goes on.
+         *
+         *     Each line is the verdict on one bucket: `finding` is same, different, unreadable (a lake file is damaged or gone),
+         *     dirty (a tile job will follow) or frozen (its raw events have expired). Verdicts are kept.
          */
         post: operations["V1AdminVerifyVerify"];
         delete?: never;
@@ -333,7 +336,9 @@ export interface paths {
         };
         /**
          * State of the whole program
-         * @description Lander, scheduler, log, lake and tiles at one look.
+         * @description Lander, scheduler, log, lake and tiles at one look, and what of it is not well.
+         *
+         *     `ledger`, `verification`, `stores` and `disks` are measured every few minutes, all else is asked for now.
          */
         get: operations["V1StatusStatus"];
         put?: never;
@@ -483,6 +488,17 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * DiskState
+         * @description The disk that a store of this machine is on.
+         */
+        DiskState: {
+            /** @description Bytes. */
+            free: number;
+            /** @description Bytes. */
+            size: number;
+            store: string;
+        };
+        /**
          * FreshnessAnswer
          * @description How fresh a client's maps are.
          */
@@ -569,6 +585,32 @@ export interface components {
             lag: number;
         };
         /**
+         * LedgerState
+         * @description Whether the sums of the ledger close, by client and hour of receipt.
+         */
+        LedgerState: {
+            /** @description Events of these hours in records that cannot be used. */
+            dead: number;
+            /** @description Hours of a client whose sums do not close: it must be 0. */
+            differing: number;
+            /** @description The newest of them, each in a sentence. */
+            examples: string[];
+            /** @description Hours from here on were checked; ms since 1970. */
+            since: number;
+        };
+        /**
+         * LevelFreshness
+         * @description How fresh the maps of one level are, over all clients; of days and weeks, those that are over.
+         */
+        LevelFreshness: {
+            /** @description They wait to be tiled again. */
+            buckets: number;
+            /** @description Since then; 0 when nothing waits. */
+            seconds: number;
+            /** @description What landed before is in the maps; ms since 1970. */
+            until: number;
+        };
+        /**
          * LiveAnswer
          * @description A screen's living windows, newest first.
          */
@@ -629,6 +671,11 @@ export interface components {
              * @default null
              */
             nearest: unknown;
+            /**
+             * @description As in the header X-Request-Id; the log's lines name it.
+             * @default null
+             */
+            request_id: string | null;
             status: number;
             /** @description The status in words. */
             title: string;
@@ -734,6 +781,18 @@ export interface components {
             to: string;
         };
         /**
+         * Round
+         * @description A work that comes round again.
+         */
+        Round: {
+            /** @description What it did then: hours, rows, bytes, and the same by client; for tiles by level. */
+            did: Record<string, never>;
+            /** @description When it last had something to do; null: never. */
+            did_at: string | null;
+            /** @description When it last ended, RFC 3339. */
+            ran_at: string;
+        };
+        /**
          * ScreenRow
          * @description One screen with its events.
          */
@@ -831,6 +890,12 @@ export interface components {
             dirty: {
                 [key: string]: number;
             };
+            /** @description Of this machine, as the process sees them. */
+            disks: components["schemas"]["DiskState"][] | null;
+            /** @description By level: hour, day, week. */
+            freshness: {
+                [key: string]: components["schemas"]["LevelFreshness"];
+            };
             /** @description Nothing is on its way to the lake and no bucket waits. */
             idle: boolean;
             /** @description Null without a lander and without a shared cache that says it. */
@@ -843,17 +908,39 @@ export interface components {
             };
             /** @description Null in a process without the lander. */
             lander: components["schemas"]["LanderState"] | null;
+            /** @description Null before the first measurement. */
+            ledger: components["schemas"]["LedgerState"] | null;
+            /** @description When ledger, verification and stores were measured, ms since 1970. */
+            measured_at: number | null;
             /**
              * @description RFC 3339 in UTC, with milliseconds.
              * @example 2026-02-02T10:00:00.000Z
              */
             now: string;
+            /** @description What is not well, each in a sentence that says what to do. */
+            problems: string[];
+            /** @description How long log, raw, hour, day and week are kept. */
+            retention_days: {
+                [key: string]: number;
+            };
+            /** @description What retention (raw, tiles, records, log), the archive and the nightly sample (verify) did last. */
+            rounds: {
+                [key: string]: components["schemas"]["Round"];
+            };
+            /** @description Bytes by store (log, lake, tiles, database, dead) and part: a format, or all. */
+            stores: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            } | null;
             /** @description Null in a process that counts no live windows. */
             stream: components["schemas"]["StreamState"] | null;
             /** @description Published buckets by level. */
             tiles: {
                 [key: string]: number;
             };
+            /** @description Null before the first measurement. */
+            verification: components["schemas"]["VerificationState"] | null;
             version: string;
         };
         /**
@@ -870,6 +957,18 @@ export interface components {
             windows: number;
         };
         /**
+         * VerificationState
+         * @description What came of the last comparison of each bucket that was compared with raw.
+         */
+        VerificationState: {
+            /** @description Buckets by finding: same, dirty, frozen, different. */
+            findings: {
+                [key: string]: number;
+            };
+            /** @description When the newest was made, ms since 1970; null: never. */
+            last_at: number | null;
+        };
+        /**
          * VerifyRequest
          * @description What to recount from the lake.
          */
@@ -884,6 +983,31 @@ export interface components {
              * @default null
              */
             from: string | null;
+            /**
+             * @description Only these levels; default all.
+             * @default null
+             */
+            levels: ("day" | "hour" | "week")[] | null;
+            /**
+             * @description Threads; default: as many as tile jobs may take.
+             * @default null
+             */
+            parallel: number | null;
+            /**
+             * @description Lines with `read` and `total` between the verdicts: events read, and to be read.
+             * @default false
+             */
+            progress: boolean;
+            /**
+             * @description Only so many published buckets, drawn at random; default all.
+             * @default null
+             */
+            sample: number | null;
+            /**
+             * @description The same seed draws the same sample from the same buckets.
+             * @default 0
+             */
+            seed: number;
             /**
              * @description As `from`; excluded.
              * @default null
