@@ -260,7 +260,7 @@ def _ledger(found: dict[str, Any]) -> str:
     return (
         f"{found['records']:,} records of {found['events'] // found['records']} events, in {found['page_views']:,} "
         f"page views, landed in one process in turns, {found['rounds']} pairs: {found['added_percent']} % more CPU "
-        f"time (median of the pairs). Inside the ledger as a whole landing spends {found['ledger_percent']} % of its CPU "
+        f"time (median of the pairs). In the ledger as a whole landing spends {found['ledger_percent']} % of its CPU "
         "time.\n\n" + _table(("", "CPU s per million events"), rows)
     )
 
