@@ -63,6 +63,7 @@ def settings_of(role: str, monkeypatch: pytest.MonkeyPatch, **given: str) -> Set
 
 
 NAMES = sorted(filled())
+PUBLISHED = {"collect": 7081, "serve": 7080, "grafana": 3000}
 
 
 @pytest.mark.parametrize("missing", SECRETS)
@@ -129,9 +130,9 @@ def test_each_service_is_pinned_limited_and_watched(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_collector_and_app_are_published_and_on_loopback(name: str) -> None:
+def test_only_what_people_and_browsers_ask_is_published_and_on_loopback(name: str) -> None:
     ports = filled()[name].get("ports", [])
-    wanted = {"collect": ["127.0.0.1:7081:7081"], "serve": ["127.0.0.1:7080:7080"]}
+    wanted = {name: [f"127.0.0.1:{port}:{port}"] for name, port in PUBLISHED.items()}
     assert ports == wanted.get(name, [])
     assert filled()[name].get("network_mode") is None
     assert filled()[name].get("privileged") is None
@@ -156,8 +157,34 @@ def test_our_containers_have_no_rights_they_do_not_need(role: str) -> None:
 
 def test_volumes_are_named_and_all_of_them_are_used() -> None:
     declared = yaml.safe_load(FILE.read_text())["volumes"].keys()
-    used = {line.partition(":")[0] for service in filled().values() for line in service.get("volumes", [])}
-    assert used == declared
+    mounted = [line.split(":") for service in filled().values() for line in service.get("volumes", [])]
+    assert {parts[0] for parts in mounted if not parts[0].startswith("./")} == declared
+    for place, *more in mounted:
+        # Files of the repository are there, and nobody may write to them.
+        assert not place.startswith("./") or ((DEPLOY / place).exists() and more[-1] == "ro")
+
+
+def test_prometheus_scrapes_every_role_where_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus" / "compose.yml").read_text())
+    found = {job["job_name"]: job for job in config["scrape_configs"]}
+    assert found.keys() == {f"isotherm-{role}" for role in ROLES}
+    secrets = yaml.safe_load(FILE.read_text())["secrets"]
+    for role in ROLES:
+        job = found[f"isotherm-{role}"]
+        port = {"collect": 7081, "serve": 7080}.get(role, 7082)
+        assert job["static_configs"] == [{"targets": [f"{role}:{port}"]}]
+        [secret] = filled()["prometheus"]["secrets"]
+        assert job["authorization"]["credentials_file"] == f"/run/secrets/{secret}"
+        assert secrets[secret] == {"environment": "ISOTHERM_TOKEN"}
+        assert settings_of(role, monkeypatch).health_host == "0.0.0.0"
+
+
+def test_grafana_finds_its_data_and_the_dashboard() -> None:
+    folder = DEPLOY / "grafana" / "provisioning"
+    [source] = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    [provider] = yaml.safe_load((folder / "dashboards" / "isotherm.yml").read_text())["providers"]
+    assert any(provider["options"]["path"] in line for line in filled()["grafana"]["volumes"])
 
 
 def test_what_compose_builds_is_a_stage_of_a_dockerfile() -> None:
