@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from isotherm import __version__, metrics
 from isotherm.clock import iso
 from isotherm.config import Settings
+from isotherm.land import rounds
 from isotherm.rollup.buckets import Level, floor
 from isotherm.serve import measures
 from isotherm.serve.deps import InDeps
@@ -48,6 +49,7 @@ def status(deps: InDeps) -> Response[bytes]:
             "stream": facts.get("stream"),
             "freshness": msgspec.to_builtins(measures.behind(connection, now)),
             "retention_days": _retention(deps.settings),
+            "rounds": rounds.last(deps.engine),
         }
     said: dict[str, Any] = dict.fromkeys(_MEASURED) | facts | own
     said["problems"] = problems_of(said, now)
