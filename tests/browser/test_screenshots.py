@@ -82,6 +82,17 @@ def cut_off(page: Page) -> None:
     expect(page.get_by_text("Isotherm does not answer")).to_be_visible()
 
 
+def ledger_table(page: Page) -> None:
+    page.get_by_text("Table", exact=True).locator("xpath=..").click()
+    expect(page.get_by_role("table", name="From browser to cell")).to_be_visible()
+
+
+def point_at_stage(page: Page) -> None:
+    page.locator("[data-stage=landed]").focus()
+    expect(page.locator(".flow-reading")).to_contain_text("Rows in the lake")
+
+
+LONG_AGO = "from=2026-01-05T10:00Z&to=2026-01-05T12:00Z"
 NOT_FOUND = ("status of 404",)
 WITH_CELLS = "table.cells tbody button"
 WITH_PICTURE = ".map-page:has(table.cells tbody button) .heat-page img"
@@ -110,6 +121,16 @@ OPEN = [
         "map-untouched", "/c/demo/map?screen=%2Fdemo%2Fcellar%2F", "Your heat goes here", ".notice", expected=NOT_FOUND
     ),
     State("map-unknown-client", "/c/nobody/map", "nobody has no screens yet", ".empty", expected=NOT_FOUND),
+    State("ledger-flow", f"/c/{PEOPLE}/ledger", f"Ledger of {PEOPLE}", ".flow-stage"),
+    State("ledger-table", "/c/shop/ledger?period=24h", "Ledger of shop", ".flow-stage", ledger_table),
+    State(
+        "ledger-reading", "/c/shop/ledger?screen=/pricing&period=30d", "Ledger of shop", ".flow-stage", point_at_stage
+    ),
+    State("ledger-no-events", f"/c/shop/ledger?{LONG_AGO}", "Nothing came in this range", ".empty"),
+    State(
+        "ledger-unknown-client", "/c/nobody/ledger", "Nothing of nobody has landed yet", ".empty", expected=NOT_FOUND
+    ),
+    State("system", "/system", "System", ".system-fact"),
     State("setup-waiting", "/setup?client=new-shop", "Set up a site", "[data-state=waiting]"),
     State("setup-green", "/setup?client=shop", "Set up a site", "[data-state=received]"),
     State("missing-page", "/c/x/y/z", "There is no page at this address", ".empty"),
@@ -120,6 +141,7 @@ LOCKED = [
     # Here, where nothing lands: what they send must not become the other system's heat.
     *(State(f"demo-{name}", path, None, "h1") for name, path in PAGES.items()),
     State("token-asked", "/", "This Isotherm asks for a token", ".token input", expected=("status of 401",)),
+    State("system-token", "/system", "System", ".system-fact", unlock, ("status of 401",)),
     State("home-nothing", "/", "Waiting for the first event", ".code >> nth=1", unlock, ("status of 401",)),
     State(
         "map-nothing-tiled",

@@ -25,7 +25,7 @@ InSettings = NamedDependency[Settings]
 
 API: Final[list[ControllerRouterHandler]] = [sdk_facts, thumbnail_png]
 _READ: Final = [HttpMethod.GET, HttpMethod.HEAD]
-_VIEWS: Final = ["/", "/setup", "/c", "/c/{view:path}"]
+_VIEWS: Final = ["/", "/setup", "/system", "/c", "/c/{view:path}"]
 """The dashboard's own addresses: the page draws what they name."""
 
 

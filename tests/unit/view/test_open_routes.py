@@ -11,6 +11,7 @@ from isotherm.serve.guard import PROGRAMS
 OPEN = {
     "/",
     "/setup",
+    "/system",
     "/c",
     "/c/{view:path}",
     "/assets/{name:path}",

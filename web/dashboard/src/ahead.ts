@@ -2,8 +2,10 @@
 
 const PAGES: readonly (readonly [RegExp, () => Promise<unknown>])[] = [
   [/^\/c\/[^/]+\/map\/?$/, () => import("./pages/map")],
+  [/^\/c\/[^/]+\/ledger\/?$/, () => import("./pages/ledger")],
   [/^\/c\/[^/]+\/?$/, () => import("./pages/screens")],
   [/^\/setup\/?$/, () => import("./pages/setup")],
+  [/^\/system\/?$/, () => import("./pages/system")],
 ];
 
 // Whoever shows the page asks again, and tells when it cannot be had.

@@ -16,9 +16,11 @@ import "./frame/frame.css";
 const ScreensPage = lazy(() => import("./pages/screens").then((page) => page.ScreensPage));
 const SetupPage = lazy(() => import("./pages/setup").then((page) => page.SetupPage));
 const MapPage = lazy(() => import("./pages/map"));
+const LedgerPage = lazy(() => import("./pages/ledger").then((page) => page.LedgerPage));
+const SystemPage = lazy(() => import("./pages/system").then((page) => page.SystemPage));
 
 /** Addresses that belong to this application; a link to any other (the demo, the API's page) loads it. */
-const SCOPE = /^\/(?:$|[?#]|c\/|setup(?:$|[?#]))/;
+const SCOPE = /^\/(?:$|[?#]|c\/|(?:setup|system)(?:$|[?#]))/;
 
 function focusHeading(): void {
   document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
@@ -39,7 +41,9 @@ function Pages() {
       <Router onRouteChange={focusHeading}>
         <Route path="/" component={HomePage} />
         <Route path="/setup" component={SetupPage} />
+        <Route path="/system" component={SystemPage} />
         <Route path="/c/:client" component={ScreensPage} />
+        <Route path="/c/:client/ledger" component={LedgerPage} />
         <Route path="/c/:client/map" component={MapPage} />
         <Route default component={MissingPage} />
       </Router>

@@ -143,6 +143,8 @@ const encode = (part: string): string => encodeURIComponent(part);
 export const href = {
   home: (): string => "/",
   setup: (client?: string): string => (client === undefined ? "/setup" : `/setup?client=${encode(client)}`),
+  system: (): string => "/system",
+  ledger: (client: string, query: Record<string, string> = {}): string => `/c/${encode(client)}/ledger${queryOf(query)}`,
   screens: (client: string, query: Record<string, string> = {}): string => `/c/${encode(client)}${queryOf(query)}`,
   map: (client: string, screen: string, query: Record<string, string> = {}): string =>
     `/c/${encode(client)}/map${queryOf({ screen, ...query })}`,

@@ -3,7 +3,7 @@
 import { address, api, blobOf, dataOf, jsonOf, ProblemError } from "./client";
 import { learnNow } from "./now";
 import { type Query, useQuery } from "./query";
-import type { Activity, Clients, Freshness, HeatmapColumns, Screens, Sdk, Status } from "./types";
+import type { Activity, Clients, Freshness, HeatmapColumns, Ledger, Screens, Sdk, Status } from "./types";
 
 type Abort = AbortSignal | undefined;
 
@@ -91,6 +91,22 @@ export async function fetchHeatmap(question: MapQuestion, abort?: AbortSignal): 
   const answer = await dataOf(api.GET("/v1/heatmap", { params: { query }, ...withAbort(abort) }));
   if (!("cell" in answer)) throw new ProblemError(200, "The server answered in another form than was asked for.");
   return answer;
+}
+
+export interface LedgerQuestion {
+  readonly client: string;
+  readonly screen: string | null;
+  /** Milliseconds since the epoch, on the hour; `to` is excluded. */
+  readonly from: number;
+  readonly to: number;
+  /** Also the numbers of each hour. */
+  readonly hours: boolean;
+}
+
+/** What became of a client's events, or of one screen's. */
+export function fetchLedger({ client, screen, from, to, hours }: LedgerQuestion, abort?: AbortSignal): Promise<Ledger> {
+  const query = { client_id: client, screen_id: screen, from: String(from), to: String(to), hours: String(hours) };
+  return jsonOf<Ledger>("/v1/ledger", query, withAbort(abort));
 }
 
 /** A small transparent PNG of a map. */

@@ -103,6 +103,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/maps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Stored maps of a bucket
+         * @description The maps of some clients in one bucket as they are stored, with their version, as an Arrow IPC stream.
+         *
+         *     For backups: they read what this process alone may open.
+         */
+        get: operations["V1AdminMapsMaps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remove what is past its days
+         * @description Run a round of retention now; one JSON object per store as it goes on: what was removed.
+         *
+         *     It runs by itself, too, every half a minute or ten minutes. What is past its days is told by the settings.
+         */
+        post: operations["V1AdminRetentionRetention"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/rollup": {
         parameters: {
             query?: never;
@@ -200,6 +244,73 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/dead": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What of a client could not be accepted or landed
+         * @description Dead letters of one client, counted and listed: bodies that were refused, batches of which events were rejected,
+         *     records that landing could not use.
+         *
+         *     Letters of which nobody can tell the client are in no answer; `isotherm dead ls` shows them.
+         */
+        get: operations["V1DeadDead"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Raw events behind a cell
+         * @description Which raw events made this cell: those of a screen and type in at most 31 days, the newest hour first.
+         *
+         *     For operators who look into a number: it reads lake files, for at most ten seconds. Maps come from tiles.
+         */
+        get: operations["V1EventsByPlace"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events/{batch_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Raw events of a batch
+         * @description The events of one request of a client, as they are in the lake; events still on the log are not there yet.
+         *
+         *     Looks through the client's files of the hours asked for, the newest first, for at most ten seconds.
+         */
+        get: operations["V1EventsBatchIdById"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/freshness": {
         parameters: {
             query?: never;
@@ -256,6 +367,29 @@ export interface paths {
          *     A range that needs hours or days whose tiles have expired is 422 and names the nearest range that works.
          */
         get: operations["V1HeatmapAnyRange"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/ledger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What became of every event
+         * @description A client's events, or those of one screen, from the sender to the cell, with what was lost at each step.
+         *
+         *     `from` and `to` name hours of receipt in `receipt`, and event hours in `events`. `complete`, `late` and `rejected`
+         *     are what a mark on a map says.
+         */
+        get: operations["V1LedgerLedger"];
         put?: never;
         post?: never;
         delete?: never;
@@ -488,6 +622,53 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * DeadAnswer
+         * @description What could not be accepted or landed of one client.
+         */
+        DeadAnswer: {
+            client_id: string;
+            counts: components["schemas"]["DeadCount"][];
+            /** @description The newest first, `limit` at most. */
+            letters: components["schemas"]["DeadLetter"][];
+            /** @description The events were made up by `isotherm simulate`; such clients end in `-simulated`. */
+            simulated: boolean;
+            /** @description Letters that match, of the newest 10,000 of all clients. */
+            total: number;
+        };
+        /**
+         * DeadCount
+         * @description Letters of one stage, reason and state.
+         */
+        DeadCount: {
+            letters: number;
+            reason: string;
+            /** @description collect, land or scan. */
+            stage: string;
+            /** @description waiting, replayed or dropped. */
+            state: string;
+        };
+        /**
+         * DeadLetter
+         * @description One letter without its body, which `isotherm dead show` prints.
+         */
+        DeadLetter: {
+            /** @description Events that the collector took at the last replay. */
+            accepted: number;
+            bytes: number;
+            /** @description What is wrong with it, for a person. */
+            detail: string;
+            /** @description Names the letter for `isotherm dead`. */
+            place: string;
+            reason: string;
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            received_at: string;
+            stage: string;
+            state: string;
+        };
+        /**
          * DiskState
          * @description The disk that a store of this machine is on.
          */
@@ -497,6 +678,64 @@ export interface components {
             /** @description Bytes. */
             size: number;
             store: string;
+        };
+        /**
+         * FoundAnswer
+         * @description Raw events that a look-up found, the newest hour first.
+         */
+        FoundAnswer: {
+            client_id: string;
+            /** @description Nothing more matches between `from` and `to`. */
+            complete: boolean;
+            events: components["schemas"]["FoundEvent"][];
+            /** @description Files that were looked at. */
+            files: number;
+            /**
+             * @description Hours from here on were looked through.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            from: string;
+            rows_read: number;
+            seconds: number;
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            to: string;
+            /** @description Why it is not complete, and what to do; else empty. */
+            why: string;
+        };
+        /**
+         * FoundEvent
+         * @description One raw event.
+         */
+        FoundEvent: {
+            batch_id: string;
+            /** @description Column of the cell that counts it; null without a position. */
+            cell_x: number | null;
+            cell_y: number | null;
+            /** @description batch_id, a colon, position: names the event within its client. */
+            event_id: string;
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            event_time: string;
+            event_type: string;
+            /** @description Lake file, relative to the lake. */
+            file: string;
+            log_offset: number;
+            log_partition: number;
+            /** @description Index in the body that the client sent. */
+            position: number;
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            received_at: string;
+            screen_id: string;
+            x_norm: number | null;
+            y_norm: number | null;
         };
         /**
          * FreshnessAnswer
@@ -583,6 +822,90 @@ export interface components {
         LanderState: {
             /** @description Records on the log that are not landed. */
             lag: number;
+        };
+        /**
+         * LedgerAnswer
+         * @description A client's events, or those of one screen, from the sender to the cell.
+         */
+        LedgerAnswer: {
+            client_id: string;
+            /** @description Nothing accepted is pending or dead, and the sums close: the maps hold all there is. */
+            complete: boolean;
+            /** @description Sums that do not close, a sentence each; the first twenty. */
+            differences: string[];
+            events: components["schemas"]["LedgerEvents"];
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            from: string;
+            /** @description Of the client: read from the log a moment ago and not landed; null: not known. */
+            in_flight: number | null;
+            /** @description Landed events that were received after their hour had been closed. */
+            late: number;
+            /** @description Landed events that will be in a cell, and are not yet. */
+            pending: number;
+            receipt: components["schemas"]["LedgerReceipt"];
+            /** @description Events refused at the door, by hour of receipt. */
+            rejected: number;
+            screen_id: string | null;
+            /** @description With `check=true`. */
+            screens: components["schemas"]["LedgerScreens"] | null;
+            /** @description The events were made up by `isotherm simulate`; such clients end in `-simulated`. */
+            simulated: boolean;
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            to: string;
+        };
+        /**
+         * LedgerEvents
+         * @description By event hour: what of the accepted events is landed and stands in a cell.
+         */
+        LedgerEvents: {
+            /** @description `hour`, `state` (tiled, waiting, gone), and events by measure; empty unless asked. */
+            hours: {
+                [key: string]: string | number;
+            }[];
+            /** @description Events by measure. */
+            totals: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * LedgerReceipt
+         * @description By hour of receipt: what senders sent and what became of it at the door and at landing.
+         */
+        LedgerReceipt: {
+            /** @description `hour`, and events by measure; empty unless asked. */
+            hours: {
+                [key: string]: string | number;
+            }[];
+            /** @description Numbered events that did not come, or not yet; what a page sent last is never known. */
+            lost: number | null;
+            /** @description Rejected events by reason, most first. */
+            reasons: {
+                [key: string]: number;
+            };
+            /** @description Events that senders dropped themselves, by reason. */
+            sender_dropped: {
+                [key: string]: number;
+            };
+            /** @description Events by measure; of a screen only rejected, duplicate. */
+            totals: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * LedgerScreens
+         * @description What comparing the maps of every screen with the ledger gave.
+         */
+        LedgerScreens: {
+            differences: string[];
+            /** @description Hours that were compared: tiled, with nothing waiting. */
+            hours: number;
+            screens: number;
         };
         /**
          * LedgerState
@@ -760,6 +1083,11 @@ export interface components {
             /** @description Sum of all counts. */
             total: number;
         };
+        /**
+         * RetentionRequest
+         * @description What POST /v1/admin/retention takes: an empty object, or nothing.
+         */
+        RetentionRequest: Record<string, never>;
         /**
          * RollupRequest
          * @description What to tile again.
@@ -1450,6 +1778,75 @@ export interface operations {
             503: components["responses"]["503"];
         };
     };
+    V1AdminMapsMaps: {
+        parameters: {
+            query: {
+                /** @description Level of the bucket. */
+                level: "hour" | "day" | "week";
+                /** @description Start of the bucket: RFC 3339, or integer milliseconds. */
+                start: string;
+                /** @description Whose maps; repeat it, at most 50 times. */
+                client_id: string[];
+                /** @description Which part of the maps, from 0. */
+                page?: number;
+                /** @description How many parts the maps are cut into. */
+                pages?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Rows as they are stored, as an Arrow IPC stream. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apache.arrow.stream": string;
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            421: components["responses"]["421"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1AdminRetentionRetention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["RetentionRequest"];
+            };
+        };
+        responses: {
+            /** @description Progress of the job, line by line. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            413: components["responses"]["413"];
+            421: components["responses"]["421"];
+            500: components["responses"]["500"];
+            501: components["responses"]["501"];
+            503: components["responses"]["503"];
+        };
+    };
     V1AdminRollupRollup: {
         parameters: {
             query?: never;
@@ -1684,6 +2081,127 @@ export interface operations {
             503: components["responses"]["503"];
         };
     };
+    V1DeadDead: {
+        parameters: {
+            query: {
+                /** @description Whose data. Another client's rows never show. */
+                client_id: string;
+                /** @description Only for this reason. */
+                reason?: string;
+                /** @description Only of this stage. */
+                stage?: "collect" | "land" | "scan" | null;
+                /** @description Only in this state. */
+                state?: "waiting" | "replayed" | "dropped" | null;
+                /** @description Letters of the answer. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What could not be accepted or landed of one client. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadAnswer"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            421: components["responses"]["421"];
+            500: components["responses"]["500"];
+            501: components["responses"]["501"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1EventsByPlace: {
+        parameters: {
+            query: {
+                /** @description Whose data. Another client's rows never show. */
+                client_id: string;
+                /** @description The screen: 1 to 256 bytes of UTF-8 without control characters and without `|`. */
+                screen_id: string;
+                /** @description Start, included: RFC 3339, or integer milliseconds since the epoch. On the hour. */
+                from: string;
+                /** @description End, excluded: RFC 3339, or integer milliseconds since the epoch. On the hour. */
+                to: string;
+                /** @description Kind of event. */
+                event_type?: string;
+                /** @description Column of the cell, with cell_y; default: any. */
+                cell_x?: number;
+                /** @description Row of the cell, with cell_x; default: any. */
+                cell_y?: number;
+                /** @description Events of the answer; `complete` tells of more. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Raw events that a look-up found, the newest hour first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FoundAnswer"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            421: components["responses"]["421"];
+            500: components["responses"]["500"];
+            501: components["responses"]["501"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1EventsBatchIdById: {
+        parameters: {
+            query: {
+                /** @description Whose data. Another client's rows never show. */
+                client_id: string;
+                /** @description Only this event of the batch. */
+                position?: number;
+                /** @description First hour; RFC 3339 or ms, on the hour. Default: 30 days ago. */
+                from?: string;
+                /** @description End, excluded; at most 31 days after `from`. Default: an hour from now. */
+                to?: string;
+                /** @description Events of the answer; `complete` tells of more. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The batch_id that the client sent, or `batch_id:position` as look-ups give it. */
+                batch_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Raw events that a look-up found, the newest hour first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FoundAnswer"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            404: components["responses"]["404"];
+            421: components["responses"]["421"];
+            500: components["responses"]["500"];
+            501: components["responses"]["501"];
+            503: components["responses"]["503"];
+        };
+    };
     V1FreshnessFreshness: {
         parameters: {
             query: {
@@ -1792,6 +2310,46 @@ export interface operations {
             401: components["responses"]["401"];
             404: components["responses"]["404"];
             406: components["responses"]["406"];
+            421: components["responses"]["421"];
+            422: components["responses"]["422"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1LedgerLedger: {
+        parameters: {
+            query: {
+                /** @description Whose data. Another client's rows never show. */
+                client_id: string;
+                /** @description Start, included: RFC 3339, or integer milliseconds since the epoch. On the hour. */
+                from: string;
+                /** @description End, excluded: RFC 3339, or integer milliseconds since the epoch. On the hour. */
+                to: string;
+                /** @description Only this screen. */
+                screen_id?: string;
+                /** @description Also the numbers of each hour. */
+                hours?: boolean;
+                /** @description Also compare the maps of all screens of the client: 31 days at most at once. */
+                check?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A client's events, or those of one screen, from the sender to the cell. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LedgerAnswer"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            404: components["responses"]["404"];
             421: components["responses"]["421"];
             422: components["responses"]["422"];
             500: components["responses"]["500"];

@@ -102,8 +102,19 @@ interface Place {
 }
 
 function placesOf(client: string | null): readonly Place[] {
-  const screens = client === null ? [] : [{ label: "Screens", to: href.screens(client) }];
-  return [{ label: "Overview", to: href.home() }, ...screens, { label: "Set up", to: href.setup() }];
+  const ofClient =
+    client === null
+      ? []
+      : [
+          { label: "Screens", to: href.screens(client) },
+          { label: "Ledger", to: href.ledger(client) },
+        ];
+  return [
+    { label: "Overview", to: href.home() },
+    ...ofClient,
+    { label: "Set up", to: href.setup() },
+    { label: "System", to: href.system() },
+  ];
 }
 
 function Nav({ places, path }: { readonly places: readonly Place[]; readonly path: string }) {

@@ -1,10 +1,13 @@
 /** Calm lines about what is wrong with the program itself, and what to do. */
 
+import { useLocation } from "preact-iso";
+
 import { offline } from "../api/client";
 import { useStatus } from "../api/queries";
 import type { Status } from "../api/types";
-import { bytes } from "../format";
+import { bytes, plural } from "../format";
 import { Note } from "../ui";
+import { href } from "../url";
 
 /** An error that old was followed by work that went well. */
 const RECENT_MS = 60_000;
@@ -52,12 +55,27 @@ export function problemsOf(status: Status | undefined): readonly { title: string
       text: `${scheduler}. It is tried again by itself; the maps stay as they were until then. isotherm logs says more.`,
     });
   }
+  if (status.ledger && status.ledger.differing > 0) {
+    found.push({
+      title: "The ledger's sums do not close",
+      text: `${plural(status.ledger.differing, "hour")}: events were lost or counted twice. The System page names them, and isotherm ledger --check all of them.`,
+    });
+  }
+  const different = status.verification?.findings["different"] ?? 0;
+  if (different > 0) {
+    found.push({
+      title: "Maps differ from the raw events",
+      text: `${plural(different, "bucket")}: see isotherm verify; isotherm rollup counts them again.`,
+    });
+  }
   return found;
 }
 
 export function Problems() {
   const { data } = useStatus();
-  const found = offline.value ? [] : problemsOf(data);
+  const { path } = useLocation();
+  // The System page says all of it itself.
+  const found = offline.value || path === href.system() ? [] : problemsOf(data);
   if (found.length === 0 && !offline.value) return null;
   return (
     <div class="problems">

@@ -14,6 +14,7 @@ import { shownTheme } from "../../theme";
 import { Button, CopyButton, Dot, EmptyState, ErrorNote, Page, toast } from "../../ui";
 import { BackgroundSection, useBackground, useFileDrop } from "./Background";
 import { DisplaySection, KindSection, Legend, PanelSkeleton, TopCells, kindWords, save } from "./Panel";
+import { LedgerMark } from "./Mark";
 import { PlaybackBar } from "./PlaybackBar";
 import { ScreenPicker } from "./ScreenPicker";
 import { Stage } from "./Stage";
@@ -210,6 +211,7 @@ function Header({ model, playback, stage, onHelp }: HeaderProps) {
           <span>{said.text}</span>
         </p>
       )}
+      <LedgerMark model={model} />
       <div class="map-actions">
         <CopyButton text={location.href} label="Copy link" variant="quiet" />
         <Button small variant="quiet" icon="download" onClick={() => void png()} disabled={!scene || exporting}>
