@@ -321,3 +321,39 @@ def test_values_of_the_chart_open_no_network_by_themselves() -> None:
     for peers in (rule.get("to", []) for rule in network.values() if isinstance(rule, dict)):
         for block in (peer["ipBlock"]["cidr"] for peer in peers if "ipBlock" in peer):
             assert ipaddress.ip_network(block).is_private
+
+
+def named_secret(deployment: Manifest) -> str:
+    """The Secret that the role's token comes from."""
+    [token] = [one for one in container(deployment)["env"] if one["name"] == "ISOTHERM_TOKEN"]
+    return token["valueFrom"]["secretKeyRef"]["name"]
+
+
+WATCHED = ("monitoring.enabled=true", "monitoring.labels.release=prometheus")
+
+
+@each_case
+def test_prometheus_finds_every_role_by_the_names_that_the_rules_know(case: Path) -> None:
+    found = manifests(case, sets=WATCHED)
+    monitors = of_kind(found, "PodMonitor")
+    assert monitors.keys() == set(ROLES)
+    for role, deployment in workloads(found).items():
+        spec = monitors[role]["spec"]
+        assert spec["selector"]["matchLabels"].items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+        [endpoint] = spec["podMetricsEndpoints"]
+        assert endpoint["port"] in {port["name"] for port in container(deployment)["ports"]}
+        assert endpoint["authorization"]["credentials"]["key"] == "ISOTHERM_TOKEN"
+        assert endpoint["authorization"]["credentials"]["name"] == named_secret(deployment)
+        assert endpoint["relabelings"][0]["replacement"] == f"isotherm-{role}"
+        assert monitors[role]["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_the_rules_of_the_chart_are_those_that_promtool_tested() -> None:
+    [rule] = of_kind(manifests(MINIMAL, sets=WATCHED), "PrometheusRule").values()
+    assert rule["spec"] == yaml.safe_load((CHART / "files" / "rules.yml").read_text())
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_without_the_operator_none_of_its_kinds_is_made() -> None:
+    assert not {made["apiVersion"] for made in manifests(MINIMAL)} & {"monitoring.coreos.com/v1"}
+    assert not of_kind(manifests(MINIMAL, sets=(*WATCHED, "monitoring.rules=false")), "PrometheusRule")
