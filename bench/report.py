@@ -23,6 +23,7 @@ GATES: Final = """## Gates
 FOLDED: Final = {
     "ingest": "Durable ingest",
     "jobs": "The hourly job",
+    "verify": "Verification",
     "end_to_end": "End to end",
     "query": "Reading a map",
     "memory": "Memory",
@@ -39,6 +40,7 @@ def render(results: dict[str, Any]) -> str:
     writers = {
         "ingest": _ingest,
         "jobs": _jobs,
+        "verify": _verify,
         "end_to_end": _end_to_end,
         "query": _query,
         "memory": _memory,
@@ -100,6 +102,9 @@ def _gates(results: dict[str, Any]) -> str:
             rows.append(
                 (f"the same against {engines[name]['name'].split()[0]}", "faster", f"{ratio:.2f} x as fast", ratio > 1)
             )
+    if "verify" in results:
+        rate = results["verify"]["ways"]["all"]["events_per_second"]
+        rows.append(("verify, all cores", ">= 5 M events/s", _millions(rate), rate >= 5e6))
     if "query" in results:
         p95 = results["query"]["ranges"]["year json"]["p95_ms"]
         rows.append(("map of a year, uncached, p95", "<= 20 ms", f"{p95} ms", p95 <= 20))
@@ -175,6 +180,27 @@ def _jobs(found: dict[str, Any]) -> str:
         "Each engine runs in a fresh process; loading programs is not counted (peak memory includes it). The counts "
         "were equal in every cell. Isotherm's time includes reading the manifest, inserting and fsyncing the maps, "
         "hashing and publishing them.\n\n" + "\n".join(parts)
+    )
+
+
+def _verify(found: dict[str, Any]) -> str:
+    floor = found["ways"]["floor"]["seconds"]
+    heads = ("", "seconds", "x floor", "events/s", "CPU-s per M events", "peak RSS, MB")
+    rows = [
+        (
+            way["name"],
+            f"{way['seconds']:.2f}",
+            f"{way['seconds'] / floor:.1f}",
+            _millions(way["events_per_second"]),
+            f"{way['cpu_s_per_million']:.3f}",
+            way["peak_rss_mb"],
+        )
+        for way in found["ways"].values()
+    ]
+    return (
+        f"An hour of {found['rows']:,} events in {found['files']} Parquet files and {found['maps']} maps, in the page "
+        "cache. Verify reads four columns, counts them with NumPy, reads the published maps back, compares every cell, "
+        "hashes all and writes its verdicts down.\n\n" + _table(heads, rows)
     )
 
 

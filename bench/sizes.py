@@ -20,6 +20,8 @@ class Sizes:
     job_rows: tuple[int, ...]
     job_file_rows: int
     job_rounds: int
+    verify_rows: int
+    """Events of the hour that is recounted."""
     paced_rates: tuple[int, ...]
     """Events per second tried end to end, lowest first."""
     paced_seconds: int
@@ -59,6 +61,7 @@ FULL: Final = Sizes(
     job_rows=(20_000_000, 42_000_000),
     job_file_rows=2_000_000,
     job_rounds=3,
+    verify_rows=20_000_000,
     paced_rates=(300_000, 410_000, 510_000, 610_000),
     paced_seconds=30,
     flood_seconds=40,
@@ -92,6 +95,7 @@ QUICK: Final = Sizes(
     job_rows=(40_000, 60_000),
     job_file_rows=20_000,
     job_rounds=1,
+    verify_rows=80_000,
     paced_rates=(20_000,),
     paced_seconds=2,
     flood_seconds=1,

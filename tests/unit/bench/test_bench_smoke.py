@@ -79,6 +79,12 @@ def test_all_engines_count_the_same(tmp_path: Path) -> None:
     assert found["60000"]["files"] == 3
 
 
+def test_verify_finds_what_was_published_beside_reading_alone(tmp_path: Path) -> None:
+    found = quick("verify", tmp_path / "results.json")
+    assert set(found["ways"]) == {"floor", "one", "all"}
+    assert all(way["events_per_second"] > 0 for way in found["ways"].values())
+
+
 @needs_programs
 def test_end_to_end_counts_every_event(tmp_path: Path) -> None:
     found = quick("end_to_end", tmp_path / "results.json")
