@@ -83,12 +83,12 @@ def test_a_bucket_that_goes_away_in_the_middle_is_named_and_the_next_backup_goes
 
     def vanish(step: str) -> None:
         if step == "maps":
-            own_versitygw.stop()
+            own_versitygw.kill9()
 
     with pytest.raises(IsothermError, match="the backup's place cannot be used"):
         source.back_up(target, checkpoint=vanish)
     assert source.rows("snapshots") == []
-    own_versitygw.start()
+    own_versitygw.restart()
     assert target.inventories() == []
     before = len(target.sizes())
     done = source.back_up(target)

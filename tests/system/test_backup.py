@@ -27,6 +27,7 @@ def batch(number: int) -> dict[str, Any]:
     return {"client_id": f"shop{number % 2}", "screen_id": "/", "batch_id": f"b{number}", "events": events}
 
 
+@pytest.mark.timeout(900)
 def test_a_backup_beside_a_running_system_becomes_another_one(tmp_path: Path) -> None:
     system = System(tmp_path / "data")
     system.start()
@@ -82,6 +83,7 @@ def test_a_backup_beside_a_running_system_becomes_another_one(tmp_path: Path) ->
 
 
 @pytest.mark.drill
+@pytest.mark.timeout(900)
 def test_the_rehearsal_says_what_was_achieved_and_finds_what_is_wrong(tmp_path: Path) -> None:
     system = System(tmp_path / "data")
     system.start()

@@ -72,6 +72,7 @@ def said(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.drill
+@pytest.mark.timeout(900)
 def test_nothing_is_lost_whatever_step_was_the_last(tmp_path: Path) -> None:
     data, place = tmp_path / "data", f"file://{tmp_path / 'backups'}"
     target = open_target(place, Settings(data=tmp_path), make=True)
