@@ -7,6 +7,7 @@ versions the one drawn later is committed later, which dirty marks, snapshots an
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,6 +145,12 @@ def revisions() -> frozenset[str]:
     return frozenset(script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions())
 
 
+@cache
+def _head() -> str | None:
+    """The newest revision; reading all the scripts takes long enough to be done once."""
+    return ScriptDirectory.from_config(_migrations()).get_current_head()
+
+
 def _migrations() -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -155,10 +162,9 @@ def migrate(engine: Engine) -> None:
 
     However long that takes: the others wait for it, and say so.
     """
-    head = ScriptDirectory.from_config(_migrations()).get_current_head()
     while True:
         with reading(engine) as connection:
-            if MigrationContext.configure(connection).get_current_revision() == head:
+            if MigrationContext.configure(connection).get_current_revision() == _head():
                 return
         try:
             with writing(engine) as connection, _without_bounds(connection):
