@@ -1,5 +1,6 @@
 """What holds for all tests. chDB opens one folder per process: all tests share it, and empty it before use."""
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
 
@@ -9,6 +10,11 @@ from isotherm.config import Settings
 from isotherm.store.olap import Olap, open_olap
 
 pytest_plugins = ["groups", "services.fixtures", "services.scheduling"]
+
+
+# What a shell starts in the background ignores Ctrl-C and hands that down: programs that tests stop so would never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

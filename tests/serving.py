@@ -50,7 +50,7 @@ class World:
         return Deps(settings=self.settings, engine=self.engine, olap=self.olap, clock=self.clock, **more)
 
     def client(self, added: More | None = None, **more: Any) -> TestClient[Any]:
-        app = create_app(self.deps(**more), added or More())
+        app = create_app(self.deps(**more)) if added is None else create_app(self.deps(**more), added)
         return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
 
     def put(self, client_id: str, screen_id: str, hour: int, cells: Mapping[int, int], kind: str = "mousemove") -> None:
@@ -68,7 +68,7 @@ class World:
             sums: dict[Key, np.ndarray] = {}
             for (client_id, screen_id, kind, hour), counts in self.hours.items():
                 key = (client_id, screen_id, kind, edge(level, hour))
-                sums[key] = sums.get(key, np.zeros(20_000, np.uint64)) + counts
+                sums[key] = sums[key] + counts if key in sums else counts
             rows += [self._row(level, key, counts) for key, counts in sums.items()]
             published |= {(level, start, client_id) for client_id, _, _, start in sums}
         self.olap.insert("maps", pa.Table.from_pylist(rows, schema=MAPS))
@@ -98,16 +98,14 @@ class World:
     def _publish(self, published: set[tuple[str, int, str]]) -> None:
         filler = {"manifest_version": 1, "hash": "", "maps": 1, "rows": 1, "tiled": 1, "code_version": "t"}
         filler |= {"cost_ms": 1, "published_at": NOW, "provenance": {}}
+        columns = tables.buckets.c
+        where = [columns[name] == sa.bindparam(f"_{name}") for name in ("level", "start", "client_id")]
+        keys = [{"level": level, "start": start, "client_id": client_id} for level, start, client_id in published]
         with writing(self.engine) as connection:
-            for level, start, client_id in published:
-                where = sa.and_(
-                    tables.buckets.c.level == level,
-                    tables.buckets.c.start == start,
-                    tables.buckets.c.client_id == client_id,
-                )
-                connection.execute(sa.delete(tables.buckets).where(where))
-                row = {"level": level, "start": start, "client_id": client_id, "version": self.version}
-                connection.execute(sa.insert(tables.buckets).values(**row, **filler))
+            connection.execute(
+                sa.delete(tables.buckets).where(*where), [{f"_{name}": v for name, v in key.items()} for key in keys]
+            )
+            connection.execute(sa.insert(tables.buckets), [key | {"version": self.version} | filler for key in keys])
 
     def mark(self, level: str, start: int, client_id: str) -> None:
         with writing(self.engine) as connection:

@@ -215,6 +215,7 @@ def test_doctor_finds_a_healthy_flink_and_looks_at_its_topic(
     assert f"topic {made}: cleanup.policy compact,delete" in said(found)
 
 
+@pytest.mark.drill
 def test_doctor_finds_a_healthy_spark(spark_cluster: Spark | NamedSpark, tmp_path: Path) -> None:
     submit = spark_cluster.submit
     found = examine(tmp_path, engine=spark_cluster.master, spark_submit=submit)

@@ -144,6 +144,7 @@ def test_a_reader_goes_on_when_leaders_were_elected_again(own_kafka: Kafka) -> N
         log.close()
 
 
+@pytest.mark.drill
 def test_a_collector_that_starts_before_the_brokers_waits_for_them(own_kafka: Kafka, tmp_path: Path) -> None:
     own_kafka.halt()
     settings = {"log": f"kafka://{own_kafka.bootstrap}?topic=later", "kafka_replication": 1, "kafka_partitions": 4}

@@ -87,6 +87,7 @@ def test_a_topic_that_is_made_again_is_not_taken_for_the_old_one(make: Make, mon
         world.log.partitions()
 
 
+@pytest.mark.drill
 def test_brokers_that_cannot_be_reached_are_backpressure(tmp_path: Path) -> None:
     log = open_log(Settings(log="kafka://127.0.0.1:9"), SystemClock())
     try:

@@ -157,6 +157,7 @@ def test_spark_runs_a_job_on_its_worker_after_a_kill(own_spark: Spark, versitygw
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 def test_flink_answers_a_query_after_a_kill(own_flink: Flink) -> None:
     own_flink.kill_task_manager()
     own_flink.start_task_manager()

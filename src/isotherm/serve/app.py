@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 import anyio.to_thread
@@ -78,6 +78,15 @@ def create_app(deps: Deps, more: More = _NOTHING) -> Litestar:
 
 def openapi_document(more: More = _NOTHING) -> dict[str, Any]:
     """The OpenAPI 3.1 document of the API."""
+    return _own_document() if more is _NOTHING else _document(more)
+
+
+@cache
+def _own_document() -> dict[str, Any]:
+    return _document(_NOTHING)
+
+
+def _document(more: More) -> dict[str, Any]:
     return openapi.document([*ROUTES, *more.api], ("deps", *more.given), more.described)
 
 

@@ -7,6 +7,7 @@ versions the one drawn later is committed later, which dirty marks, snapshots an
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,6 +145,12 @@ def revisions() -> frozenset[str]:
     return frozenset(script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions())
 
 
+@cache
+def _head() -> str | None:
+    """The newest revision; reading all the scripts takes long enough to be done once."""
+    return ScriptDirectory.from_config(_migrations()).get_current_head()
+
+
 def _migrations() -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -179,11 +186,11 @@ def migrate_within(connection: Connection, revision: str = "head") -> None:
 
 def _reached(current: str | None, wanted: str) -> bool:
     """Whether a schema of the revision `current` has all that `wanted` brings."""
-    scripts = ScriptDirectory.from_config(_migrations())
     if wanted == "head":
-        return current == scripts.get_current_head()
+        return current == _head()
     if current is None or current not in revisions():
         return False
+    scripts = ScriptDirectory.from_config(_migrations())
     return wanted in {script.revision for script in scripts.iterate_revisions(current, "base")}
 
 

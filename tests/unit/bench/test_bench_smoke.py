@@ -62,6 +62,7 @@ def test_an_unknown_measurement_is_refused_and_the_known_ones_are_named() -> Non
 
 
 @needs_programs
+@pytest.mark.drill
 def test_ingest_beside_the_peers(tmp_path: Path) -> None:
     found = quick("ingest", tmp_path / "results.json")
     targets = found["targets"]
@@ -73,6 +74,7 @@ def test_ingest_beside_the_peers(tmp_path: Path) -> None:
         assert target["refused"] == target["broken"] == 0
 
 
+@pytest.mark.drill
 def test_all_engines_count_the_same(tmp_path: Path) -> None:
     found = quick("jobs", tmp_path / "results.json")
     assert set(found["40000"]["engines"]) == {"isotherm", "numpy", "duckdb", "polars"}
@@ -86,12 +88,14 @@ def test_verify_finds_what_was_published_beside_reading_alone(tmp_path: Path) ->
 
 
 @needs_programs
+@pytest.mark.drill
 def test_end_to_end_counts_every_event(tmp_path: Path) -> None:
     found = quick("end_to_end", tmp_path / "results.json")
     assert found["flood"]["events"] > 0
     assert found["steps"][0]["asked_events_per_second"] == 20_000
 
 
+@pytest.mark.drill
 def test_queries_answer(tmp_path: Path) -> None:
     ranges = quick("query", tmp_path / "results.json")["ranges"]
     assert {"hour json", "day json", "week json", "year json", "year arrow"} <= ranges.keys()
@@ -99,6 +103,7 @@ def test_queries_answer(tmp_path: Path) -> None:
 
 
 @needs_programs
+@pytest.mark.drill
 def test_memory_is_seen(tmp_path: Path) -> None:
     found = quick("memory", tmp_path / "results.json")
     assert found["processes"] >= 3
@@ -113,6 +118,7 @@ def test_what_the_ledger_costs_is_measured(tmp_path: Path) -> None:
 
 @pytest.mark.browser
 @pytest.mark.xdist_group("browser")
+@pytest.mark.drill
 def test_the_sdk_is_weighed_and_timed(tmp_path: Path) -> None:
     found = quick("sdk", tmp_path / "results.json")
     assert 1000 < found["gzip_bytes"] <= 6000
@@ -132,6 +138,7 @@ def test_a_map_is_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not RECORDING.is_file(), reason="shared data is absent")
+@pytest.mark.drill
 def test_the_recording_is_weighed(tmp_path: Path) -> None:
     found = quick("size", tmp_path / "results.json")
     assert found["events"] > 1_000_000
@@ -140,6 +147,7 @@ def test_the_recording_is_weighed(tmp_path: Path) -> None:
 
 @needs_programs
 @pytest.mark.services("kafka")
+@pytest.mark.drill
 def test_collector_to_kafka_beside_librdkafka(tmp_path: Path) -> None:
     found = on_servers("collect_kafka", tmp_path / "results.json")
     for one in (found["floor"], found["isotherm"]):
@@ -151,6 +159,7 @@ def test_collector_to_kafka_beside_librdkafka(tmp_path: Path) -> None:
 
 @needs_programs
 @pytest.mark.services("kafka", "versitygw", "postgres")
+@pytest.mark.drill
 def test_bench_landing_to_s3_lands_every_event(tmp_path: Path) -> None:
     found = on_servers("land_s3", tmp_path / "results.json")
     assert found["events"] == 300 * 200

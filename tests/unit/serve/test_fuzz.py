@@ -28,6 +28,12 @@ def statuses() -> dict[str, set[str]]:
     return {f"{method} {path}": set(one["responses"]) for path, at in paths.items() for method, one in at.items()}
 
 
+@pytest.fixture
+def api(world: Any) -> Iterator[Any]:
+    with world.client(ADDED, backfill=job, verify=job) as client:
+        yield client
+
+
 # Not by DOCUMENT.parametrize(): its tests all have one name, and tests of one name run once where workers share them.
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS, ids=[one.label for one in OPERATIONS])
@@ -41,17 +47,16 @@ def statuses() -> dict[str, set[str]]:
     database=None,
 )
 def test_any_request_gets_a_documented_answer(
-    operation: Any, data: st.DataObject, world: Any, statuses: dict[str, set[str]]
+    operation: Any, data: st.DataObject, api: Any, statuses: dict[str, set[str]]
 ) -> None:
     case = data.draw(operation.as_strategy())
-    with world.client(ADDED, backfill=job, verify=job) as api:
-        sendable = case.as_transport_kwargs(base_url="http://127.0.0.1")
-        named = {name: sendable[name] for name in ("params", "json", "headers", "cookies") if sendable.get(name)}
-        if sendable.get("data") is not None:
-            named["content"] = sendable["data"]
-        headers = {str(name): str(value) for name, value in (named.pop("headers", None) or {}).items()}
-        sent = {name: value.encode("utf-8", "surrogatepass") for name, value in headers.items()}
-        answer = api.request(case.method, sendable["url"], headers=sent, **named)
+    sendable = case.as_transport_kwargs(base_url="http://127.0.0.1")
+    named = {name: sendable[name] for name in ("params", "json", "headers", "cookies") if sendable.get(name)}
+    if sendable.get("data") is not None:
+        named["content"] = sendable["data"]
+    headers = {str(name): str(value) for name, value in (named.pop("headers", None) or {}).items()}
+    sent = {name: value.encode("utf-8", "surrogatepass") for name, value in headers.items()}
+    answer = api.request(case.method, sendable["url"], headers=sent, **named)
     assert answer.status_code < 500, answer.text
     documented = statuses.get(f"{case.method.lower()} {case.path}", {"204"} if case.method == "OPTIONS" else {"405"})
     assert str(answer.status_code) in documented, answer.text
