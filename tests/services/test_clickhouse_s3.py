@@ -16,9 +16,14 @@ from tiling import Maker, World, worlds
 
 from isotherm.clock import HOUR_MS
 from isotherm.config import Settings
-from isotherm.land.lake import Lake, S3Place
+from isotherm.land.archive import archive_old
+from isotherm.land.lake import Lake, S3Place, open_lake
+from isotherm.land.tiers import open_tiers
 from isotherm.rollup.buckets import Level
 from isotherm.rollup.engines.port import Engine, open_engine
+from isotherm.rollup.jobs import Jobs
+from isotherm.rollup.verify import Choice, Verdict, Verifier
+from isotherm.store.db import next_version, writing
 from isotherm.store.olap import Olap, open_olap
 from services.clickhouse import ClickHouseFront
 from services.s3 import Buckets, Versitygw
@@ -59,6 +64,38 @@ class Deployment:
             return open_engine(settings, olap, _with_secret(lake, engine_s_secret) if engine_s_secret else lake)
 
         return self.make(chosen, self.olap, lake_format=lake_format, opener=opener)
+
+
+def test_an_archive_in_another_bucket_gives_the_same_maps(deployment: Deployment, versitygw: Any) -> None:
+    """Of one hour, some rows lie in the lake's bucket and some in the archive's; one query reads both."""
+    world = deployment.world(versitygw)
+    cold = f"s3://{versitygw.make_bucket()}/cold?endpoint={versitygw.endpoint}&region={versitygw.region}"
+    settings = world.settings.model_copy(update={"archive": cold, "archive_after_days": 1})
+    world.lake = open_tiers(settings)
+    engine = open_engine(settings, world.olap, world.lake)
+    world.jobs = Jobs(settings, world.database, world.olap, world.manifest, engine, world.clock)
+    old = [(client, "s", "mousemove", world.hour - 60 * HOUR_MS + i, 0.29, i / 9) for client in "ab" for i in range(9)]
+    world.land(old)
+    world.run_all()
+    before = {key: row.hash for key, row in world.published(Level.HOUR).items()}
+    world.clock.advance(2 * HOUR_MS)
+    assert archive_old(settings, world.lake, world.manifest, world.clock.now_ms()).hours == 2
+    world.manifest.sweep(world.lake)
+    listed = {file.path for file in world.manifest.listed()}
+    assert {path for path, _ in world.lake.list()} == listed
+    assert {path for path, _ in open_lake(cold, settings).list()} == listed
+    with writing(world.database) as connection:
+        version = next_version(connection)
+    for client, start in before:
+        world.mark(Level.HOUR, start, client, version)
+    world.run_all()
+    assert {key: row.hash for key, row in world.published(Level.HOUR).items()} == before
+    world.land(old[:4])
+    world.run_all()
+    world.check()
+    verifier = Verifier(world.database, world.olap, world.lake, world.manifest, world.clock, settings)
+    assert {step.finding.value for step in verifier.run(Choice()) if isinstance(step, Verdict)} == {"same"}
+    assert versitygw.secret_key not in repr(world.jobs.engine.__dict__)
 
 
 def _with_secret(lake: Lake, secret: str) -> Lake:

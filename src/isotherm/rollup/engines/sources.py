@@ -43,14 +43,14 @@ class Sources:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._roots = {root.url: _Root(root) for root in roots_of(lake)}
+        self._roots = {id(root): _Root(root) for root in roots_of(lake)}
 
     def of(self, files: Sequence[RawFile]) -> Source:
         """These files, which are of one format, as one table."""
-        by_root: dict[str, list[RawFile]] = {}
+        by_root: dict[int, list[RawFile]] = {}
         for file in files:
-            by_root.setdefault(root_of(self._lake, file.path).url, []).append(file)
-        tables = [self._roots[url].table(mine) for url, mine in by_root.items()]
+            by_root.setdefault(id(root_of(self._lake, file.path)), []).append(file)
+        tables = [self._roots[one].table(mine) for one, mine in by_root.items()]
         table = tables[0] if len(tables) == 1 else f"({' UNION ALL '.join(f'SELECT * FROM {one}' for one in tables)})"
         return Source(table, _TIMES[files[0].format][2], sum(file.rows for file in files))
 

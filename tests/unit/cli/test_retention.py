@@ -1,0 +1,79 @@
+"""`isotherm retention` on a deployment whose clock runs as the host's does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from landing import event, record
+
+from isotherm.cli import run
+from isotherm.cli.roles import Parts
+from isotherm.clock import DAY_MS, HOUR_MS, SystemClock, iso
+from isotherm.config import Settings
+from isotherm.rollup.backfill import backfill
+from isotherm.rollup.buckets import Level
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two clients with an hour of 70 days ago and one of now, landed and tiled; one keeps raw for 60 days."""
+    now = SystemClock().now_ms()
+    with Parts(Settings(data=tmp_path, job_threads=1)) as parts:
+        for client in ("brief", "shop"):
+            for at in (now - 70 * DAY_MS, now):
+                parts.log.append([record(client, f"{at}", [event(at)] * 3, received_at=at)])
+        parts.lander.drain()
+        for _ in backfill(parts.scheduler.jobs, now - 71 * DAY_MS, now + 1):
+            pass
+    monkeypatch.setenv("ISOTHERM_RETENTION", '{"brief": {"raw": 60, "hourly": 60}}')
+    return tmp_path
+
+
+def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert run(["retention", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_look_removes_nothing_and_names_what_comes_next(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        found = {(o["store"], o["client_id"]): o for o in asked(capsys, "--data", str(data), "--dry-run")["due"]}
+        assert (found["raw", "brief"]["hours"], found["raw", "brief"]["rows"]) == (1, 3)
+        assert found["raw", "brief"]["bytes"] > 0
+        assert (found["raw", "shop"]["hours"], found["raw", "shop"]["kept_days"]) == (0, 730)
+        assert (found["hour", "shop"]["hours"], found["day", "brief"]["hours"]) == (0, 0)
+        start = (SystemClock().now_ms() - 70 * DAY_MS) // HOUR_MS * HOUR_MS
+        assert found["raw", "shop"]["next_start"] in (iso(start), iso(start - HOUR_MS))
+        assert found["raw", "shop"]["next_at"][:4] in ("2027", "2028", "2029")
+    one = asked(capsys, "--data", str(data), "--client", "shop")
+    assert {o["client_id"] for o in one["due"]} == {"shop"}
+
+
+def test_what_is_due_is_removed_on_demand_and_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    removed = asked(capsys, "--data", str(data), "--apply")["removed"]
+    assert removed["raw"]["clients"] == {"brief": {"hours": 1, "rows": 3, "bytes": removed["raw"]["bytes"]}}
+    assert removed["tiles"] == {
+        "hour": {"hours": 1, "rows": 3, "bytes": 0, "clients": {"brief": removed["tiles"]["hour"]["clients"]["brief"]}}
+    }
+    assert removed["files"] == {"deleted": 1}
+    again = asked(capsys, "--data", str(data), "--apply")["removed"]
+    assert (again["raw"], again["tiles"], again["files"]) == ({}, {}, {"deleted": 0})
+    after = asked(capsys, "--data", str(data))
+    assert not any(one["hours"] for one in after["due"])
+    assert after["last"]["raw"]["did"] == removed["raw"]
+    with Parts(Settings(data=data)) as parts:
+        assert sorted(f.client_id for f in parts.manifest.listed()) == ["brief", "shop", "shop"]
+        kept = parts.olap.query(
+            "SELECT client_id, toString(level) AS level FROM maps FINAL ORDER BY client_id"
+        ).to_pylist()
+    assert [row["client_id"] for row in kept if row["level"] == Level.HOUR] == ["brief", "shop", "shop"]
+    assert [row["client_id"] for row in kept if row["level"] == Level.DAY] == ["brief", "brief", "shop", "shop"]
+    assert run(["retention", "--data", str(data)]) == 0
+    assert "last removed something at" in capsys.readouterr().out
+
+
+def test_what_makes_no_sense_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in (("--client", "../x"), ("--apply", "--dry-run"), ("--apply", "--client", "shop")):
+        assert run(["retention", "--data", str(data), *wrong]) == 1
+        assert "isotherm: " in capsys.readouterr().err
+    assert run(["retention", "--data", str(data / "none")]) == 1
