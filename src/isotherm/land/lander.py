@@ -285,7 +285,8 @@ class Lander:
         """
         try:
             return self._land_all(partition, buffer)
-        except poison.SURROUNDINGS:
+        except poison.SURROUNDINGS as error:
+            error.add_note(f"while landing offsets {buffer.first} to {buffer.next - 1} of partition {partition}")
             raise
         except Exception as error:
             if (spared := self._spared(partition, buffer)) is None:
@@ -310,6 +311,7 @@ class Lander:
         self._log.commit(CONSUMER, partition, landing.next)
         self._checkpoint("committed")
         self._buffers[partition] = Buffer(landing.next, landing.next, [])
+        _log.debug("landed", partition=partition, first=landing.first, last=landing.next - 1, files=len(written))
         return self._count(written, landing.counts)
 
     def _prepared(self, partition: int, buffer: Buffer) -> tuple[Landing, list[Planned]]:
