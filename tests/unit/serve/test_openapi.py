@@ -25,6 +25,11 @@ ROUTES = {
     "/v1/admin/rollup",
     "/v1/admin/verify",
     "/v1/admin/maps",
+    "/v1/ledger",
+    "/v1/dead",
+    "/v1/events",
+    "/v1/events/{batch_id}",
+    "/v1/admin/retention",
 }
 
 
