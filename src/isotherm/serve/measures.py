@@ -15,6 +15,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from isotherm.clock import DAY_MS, SECOND_MS, iso
 from isotherm.config import Settings
+from isotherm.rollup import audit
+from isotherm.rollup.audit import Range
 from isotherm.rollup.buckets import Level, floor
 from isotherm.store.db import reading, total
 from isotherm.store.olap import Olap
@@ -41,7 +43,7 @@ class Behind(Struct, frozen=True):
 
 
 class LedgerCheck(Struct, frozen=True):
-    """Hours of receipt of a client since `since` (ms) whose sums do not close; `examples` name some in a sentence.
+    """Hours since `since` (ms), of receipt and of events, whose sums do not close; `examples` name some in a sentence.
 
     `dead` are events of these hours in records that could not be used.
     """
@@ -96,7 +98,11 @@ def behind(connection: Connection, now_ms: int) -> dict[str, Behind]:
 
 
 def check_ledger(engine: Engine, now_ms: int) -> LedgerCheck:
-    """Whether received = accepted + rejected + duplicate, and accepted = landed + landing_duplicate + dead."""
+    """Whether received = accepted + rejected + duplicate, and accepted = landed + landing_duplicate + dead.
+
+    And of event hours in which something was accepted, whether what landed is in the lake and in the tiles; see
+    `rollup/audit.py`.
+    """
     since = floor(Level.HOUR, now_ms) - LEDGER_DAYS * DAY_MS
     measures = {name for whole, parts in _SUMS for name in (whole, *parts)}
     of = {
@@ -116,7 +122,11 @@ def check_ledger(engine: Engine, now_ms: int) -> LedgerCheck:
     with reading(engine) as connection:
         rows = connection.execute(query).mappings().all()
         kept_aside = connection.execute(dead).scalar_one()
-    return LedgerCheck(since, len(rows), [_sentence(row) for row in rows[:NAMED]], kept_aside)
+        hours = audit.event_hours(connection, Range(start=since), lake=True)
+    unequal = list(audit.event_differences(one for one in hours if one.accepted))
+    examples = [*(_sentence(row) for row in rows), *(one.text for one in unequal)]
+    differing = len(rows) + len({(one.client_id, one.hour) for one in unequal})
+    return LedgerCheck(since, differing, examples[:NAMED], kept_aside)
 
 
 def _sentence(values: Mapping[Any, Any]) -> str:

@@ -15,6 +15,7 @@ from serving import NOW, WEEK, World
 from isotherm.cli.measure import Measures
 from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from isotherm.config import Settings
+from isotherm.land.books import OF_THE_EVENT
 from isotherm.metrics import REGISTRY
 from isotherm.serve import measures, unwell
 from isotherm.store import tables
@@ -113,6 +114,19 @@ def test_a_difference_is_told_with_its_numbers_and_old_ones_rest(fresh: World) -
     assert found.examples == [
         "client 'shop', hour 2026-02-16T10: received 1,007 is not accepted + rejected + duplicate = 0"
     ]
+
+
+def test_an_event_hour_that_is_not_in_its_tiles_is_told(fresh: World) -> None:
+    counts = dict.fromkeys(OF_THE_EVENT, 0) | {"accepted": 3, "landed": 3, "before": 0}
+    put(fresh.engine, tables.ledger_hours, counts | {"client_id": "shop", "hour": HOUR})
+    file = {"client_id": "shop", "hour": HOUR, "created_at": NOW, "state": "listed", "format": "parquet"}
+    put(fresh.engine, tables.files, file | {"path": "a", "bytes": 10, "rows": 3})
+    found = measures.check_ledger(fresh.engine, NOW)
+    assert found.differing == 1
+    [text] = found.examples
+    assert text.endswith("landed 3 is not the rows behind the tiles + raw_only = 0, and nothing waits")
+    put(fresh.engine, tables.dirty, mark("hour", HOUR))
+    assert measures.check_ledger(fresh.engine, NOW).differing == 0
 
 
 def test_bytes_of_the_lake_go_by_format_and_place(fresh: World) -> None:
