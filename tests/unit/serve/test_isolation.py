@@ -21,6 +21,7 @@ ROUTES = [
     ("/v1/screens", {"q": ""}),
     ("/v1/activity", RANGE),
     ("/v1/freshness", {}),
+    ("/v1/ledger", RANGE),
     ("/v1/background", {}),
 ]
 BREAKOUTS = [
@@ -63,7 +64,9 @@ def test_a_client_id_that_breaks_out_finds_nothing(api: Any, path: str, query: d
         assert "cells" not in answer.json()
 
 
-@pytest.mark.parametrize(("path", "query"), [one for one in ROUTES if one[0] not in ("/v1/screens", "/v1/freshness")])
+@pytest.mark.parametrize(
+    ("path", "query"), [one for one in ROUTES if one[0] not in ("/v1/screens", "/v1/freshness", "/v1/ledger")]
+)
 def test_a_screen_id_that_breaks_out_finds_nothing(api: Any, path: str, query: dict[str, str]) -> None:
     for name in BREAKOUTS:
         answer = api.get(path, params=query | {"client_id": "shop", "screen_id": name})
