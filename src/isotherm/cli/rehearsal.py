@@ -27,6 +27,7 @@ START_SECONDS: Final = 180.0
 SETTLE_SECONDS: Final = 4 * 3600.0
 _STOP_SECONDS: Final = 90.0
 _EVENTS_A_DAY: Final = 1e9
+_TELLING_BYTES: Final = 64_000_000
 _RTO_SECONDS: Final = 4 * 3600.0
 _PLACES: Final = frozenset(
     {"data", "host", "port", "token", "allowed_hosts", "collect_host", "collect_port", "collect_public_url", "clients"}
@@ -175,8 +176,9 @@ def _result(
 
 def at_scale(size_: int, events: int, rate: float) -> dict[str, Any]:
     """What the measured rate means for a billion events a day: bytes of such a day, seconds to restore it, and how many
-    days fit into four hours. Bytes are those of the whole backup per event."""
-    if not events:
+    days fit into four hours. Bytes are those of the whole backup per event. Nothing for a small backup, whose rate and
+    size are those of everything but events."""
+    if not events or size_ < _TELLING_BYTES:
         return {}
     of_a_day = size_ / events * _EVENTS_A_DAY
     seconds = of_a_day / rate
@@ -205,6 +207,8 @@ def _say(found: dict[str, Any]) -> None:
             f"{duration(found['seconds_per_day_of_1e9_events'])}; {found['days_of_1e9_events_in_4_h']:,} such days fit "
             "into 4 h"
         )
+    else:
+        out.print("the backup is too small to say what this means for a billion events a day")
     if found["ledger"]["closes"]:
         out.print("the ledger's sums close")
     for line in found["ledger"]["differences"]:
