@@ -164,10 +164,11 @@ def replay(
     ] = False,
     json: AsJson = False,
 ) -> int:
-    """Send dead letters through the collector's door again, and remember those that it took.
+    """Send dead letters through the collector's door again, and remember those that it took whole.
 
     What is accepted now is landed unless the lake has it: replaying twice, or a batch of which some events were
-    accepted before, adds only what is missing. Exit code 1 when the collector refused some, or rejected events again.
+    accepted before, adds only what is missing. A letter of which something is refused again keeps waiting; then the
+    exit code is 1.
     """
     chosen = (settings or Collecting()).settings()
     wanted = _wanted(client, reason, stage, start, end, None if again or places else "waiting")
@@ -176,20 +177,21 @@ def replay(
     with _opened(chosen) as (log, engine):
         for place in _chosen(log, engine, places, wanted, limit):
             answer = dead_replay.send(url, letters.one(log, place))
-            if answer.refused is None:
+            if answer.refused is None and not answer.rejected:
                 letters.note(log, engine, place, "replayed", SystemClock().now_ms(), answer.accepted)
             told.append({"place": str(place), **answer._asdict()})
             if not json:
                 _tell(place, answer)
     sums = {name: sum(one[name] for one in told) for name in ("accepted", "rejected")}
     refused = sum(one["refused"] is not None for one in told)
-    sums |= {"replayed": len(told) - refused, "refused": refused}
+    partly = sum(one["rejected"] > 0 for one in told)
+    sums |= {"replayed": len(told) - refused - partly, "partly": partly, "refused": refused}
     if json:
         print_json(sums | {"letters": told})
     else:
         console().print(
-            f"{sums['replayed']:,} dead letters replayed: {sums['accepted']:,} events accepted, {sums['rejected']:,} "
-            f"rejected again; {sums['refused']:,} letters refused again"
+            f"{len(told):,} dead letters sent: {sums['replayed']:,} replayed, {partly:,} taken in part, {refused:,} "
+            f"refused again; {sums['accepted']:,} events accepted, {sums['rejected']:,} rejected again"
         )
     return 1 if sums["refused"] or sums["rejected"] else 0
 

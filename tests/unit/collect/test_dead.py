@@ -155,6 +155,7 @@ def test_replayed_twice_only_what_is_missing_is_added(
     # As it is, it is rejected again: what was accepted before is not counted twice.
     assert replay(door) == 1
     assert (land(door)["landed"], rows(door)) == (3, before)
+    assert [entry.state for entry, _ in kept(door)] == ["waiting"]
 
     monkeypatch.setattr(dead_replay, "request_of", as_if_good)
     for _ in range(3):
