@@ -18,6 +18,8 @@ from isotherm.land import assemble, books, columns, lander, late, ledger, parts,
 from isotherm.land.dead import CONSUMER, DeadBin
 from isotherm.land.lander import Lander
 from isotherm.land.letters import Place, Wanted, count, look, note, one
+from isotherm.land.scan import Scanner
+from isotherm.land.scan_source import open_source
 
 Make = Callable[..., World]
 POISON = "poison"
@@ -166,6 +168,33 @@ def test_a_landing_that_dies_and_comes_again_keeps_the_letter_once(world: World,
     lander_of(world, dead).drain()
     assert dead.head(0) == 1
     assert (sums(world)["landed"], sums(world)["dead"]) == (1, 1)
+
+
+def test_a_line_of_a_sink_s_file_is_kept_once_too(world: World, dead: EventLog, tmp_path: Path) -> None:
+    root = tmp_path / "sink"
+    root.mkdir()
+    settings = world.settings.model_copy(update={"scan": root.as_uri()})
+    lines = [record("a", "b1", [event(NOW)]).value, b"nonsense", record("a", "b2", [event(NOW)]).value]
+    (root / "one.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+
+    def scanner(checkpoint: Callable[[str], None]) -> Scanner:
+        source = open_source(settings)
+        return Scanner(settings, world.log, source, world.lake, world.manifest, world.clock, checkpoint, dead=dead)
+
+    def die(step: str) -> None:
+        if step == "written":
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            scanner(die).step()
+    assert scanner(lambda _: None).step() == 2
+    assert world.identities() == [("a", "b1", 0), ("a", "b2", 0)]
+    assert dead.head(0) == 1
+    [entry] = look(dead, world.engine, Wanted(stage="scan"))
+    assert one(dead, entry.place).content == b"nonsense"
+    assert "one.jsonl, line 2" in entry.head.detail
+    assert sums(world)["dead"] == 1
 
 
 class Refusing:
