@@ -39,12 +39,14 @@ class Due(Struct, frozen=True):
 
 
 def due(settings: Settings, database: Database, now_ms: int, client_id: str | None = None) -> list[Due]:
-    """What has expired and what expires next, by store and client; of one client, or of all (None)."""
+    """What has expired and what expires next, ordered by store and client; of one client, or of all (None)."""
     with reading(database) as connection:
         found = list(_raw(connection, settings, now_ms))
         for level in Level:
             found += _tiles(connection, level, settings, now_ms)
-    return [one for one in found if client_id is None or one.client_id == client_id]
+    order = [RAW, *(level.value for level in Level)]
+    chosen = [one for one in found if client_id is None or one.client_id == client_id]
+    return sorted(chosen, key=lambda one: (order.index(one.store), one.client_id))
 
 
 def _raw(connection: Connection, settings: Settings, now_ms: int) -> Iterator[Due]:

@@ -56,7 +56,7 @@ def _expire_page(database: Database, level: Level, cut: Cut, now_ms: int, remove
         if connection.execute(page.limit(1)).first() is None:
             return False
     with writing(database) as connection:
-        gone = [dict(zip(names, row, strict=True)) for row in connection.execute(page)]
+        gone: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in connection.execute(page)]
         if not gone:
             return False
         last = gone[-1]
