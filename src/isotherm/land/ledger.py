@@ -68,7 +68,7 @@ def read_in(
     if end is not None:
         statement = statement.where(columns.hour < end)
     ordered = statement.order_by(columns.hour, columns.client_id, columns.measure, columns.reason)
-    return [LedgerRow(*row) for row in connection.execute(ordered)]
+    return [LedgerRow(*row) for row in connection.execute(ordered).all()]
 
 
 def sums(rows: Iterable[LedgerRow]) -> dict[str, int]:

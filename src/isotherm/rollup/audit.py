@@ -114,18 +114,16 @@ def event_hours(connection: Connection, asked: Range, *, lake: bool = False) -> 
             found[key] = Hour(client_id, hour)
         return found[key]
 
-    names = (*OF_THE_EVENT, "before")
-    columns = [ledger_hours.c[name] for name in ("client_id", "hour", *names)]
+    # In the order of the fields of `Hour`.
+    columns = [ledger_hours.c[name] for name in ("client_id", "hour", *OF_THE_EVENT, "before")]
     own = sa.select(*columns).where(*asked.of(ledger_hours.c.client_id, ledger_hours.c.hour))
     counted: Sequence[Any] = connection.execute(own).all()
     for row in counted:
-        one = at(row[0], row[1])
-        for name, value in zip(names, row[2:], strict=True):
-            setattr(one, name, value)
-    for client_id, hour, made, tiled in connection.execute(_retired(asked, Level.HOUR.value)):
+        found[row[0], row[1]] = Hour(*row)
+    for client_id, hour, made, tiled in connection.execute(_retired(asked, Level.HOUR.value)).all():
         one = at(client_id, hour)
         one.state, one.made, one.tiled = "gone", made, tiled
-    for client_id, hour, made, tiled in connection.execute(_published(asked)):
+    for client_id, hour, made, tiled in connection.execute(_published(asked)).all():
         one = at(client_id, hour)
         one.state, one.made, one.tiled = "tiled", made, tiled
     for client_id, hour in connection.execute(_marked(asked)):

@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from isotherm.store.db import MIGRATIONS, open_db, reading, writing
-from isotherm.store.tables import arrivals, dirty, ledger, metadata
+from isotherm.store.tables import arrivals, dirty, ledger, ledger_hours, metadata
 
 
 def config() -> Config:
@@ -38,6 +38,11 @@ def older(tmp_path: Path) -> str:
         connection.execute(
             sa.text("INSERT INTO dirty (level, start, client_id, version, marked_at) VALUES ('hour', 0, 'shop', 1, 2)")
         )
+        for path, state, form, events in (("a", "listed", "parquet", 3), ("b", "listed", "parquet", 4),
+                                          ("c", "listed", "jsonl", 7), ("d", "delisted", "parquet", 9)):  # fmt: skip
+            row = f"('{path}', '{state}', '{form}', 'shop', 0, {events}, 1)"
+            names = "path, state, format, client_id, hour, rows, created_at"
+            connection.execute(sa.text(f"INSERT INTO files ({names}) VALUES {row}"))
     plain.dispose()
     return url
 
@@ -59,6 +64,8 @@ def test_a_store_of_the_first_revision_keeps_its_rows(older: str) -> None:
     with reading(engine) as connection:
         assert connection.execute(sa.select(arrivals)).all() == [("shop", 12, 3_600_000)]
         assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 1, 2, None)]
+        # Rows that were landed before event hours were counted, in whatever formats.
+        assert connection.execute(sa.select(ledger_hours)).all() == [("shop", 0, 0, 0, 0, 0, 0, 0, 0, 7)]
     with writing(engine) as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(ledger)).scalar_one() == 5
     engine.dispose()
