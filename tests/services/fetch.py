@@ -16,8 +16,8 @@ from services.programs import Missing, program
 from services.recipes import FetchFailed, Recipe
 from services.tools import TOOLS, cache, fetch_runs, fetching, place
 
-INSTALLED = ("java", "redis-server", "postgres", "nginx", "chromium", "openssl")
-"""Programs that the servers need and that a person installs."""
+INSTALLED = ("java", "redis-server", "postgres", "nginx", "chromium", "openssl", "promtool")
+"""Programs that the servers and the tests of alert rules need, and that a person installs."""
 MISSING, FAILED = 3, 1
 
 
