@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from isotherm.cli.jobs import find_job
+from isotherm.cli.roles import Parts
+from isotherm.config import Settings
 from isotherm.serve.app import openapi_document
 from isotherm.view.routes import described
 from isotherm.view.sdk import load_sdk
@@ -29,9 +33,11 @@ def statuses() -> dict[str, set[str]]:
 
 
 @pytest.fixture
-def api(world: Any) -> Iterator[Any]:
-    with world.client(ADDED, backfill=job, verify=job) as client:
-        yield client
+def api(world: Any, tmp_path: Path) -> Iterator[Any]:
+    with Parts(Settings(data=tmp_path / "lake", log="memory://")) as parts:
+        jobs = {"backfill": job, "verify": job, "retention": job, "find": find_job(parts), "dead": parts.letters}
+        with world.client(ADDED, **jobs) as client:
+            yield client
 
 
 # Not by DOCUMENT.parametrize(): its tests all have one name, and tests of one name run once where workers share them.
