@@ -234,3 +234,14 @@ def test_stopping_a_run_keeps_its_verdicts_and_gives_its_snapshots_back(full: Wo
     assert len(kept(full)) == sum(isinstance(step, Verdict) for step in seen) > 0
     with reading(full.database) as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(tables.snapshots)).scalar_one() == 0
+
+
+def test_a_sample_leaves_out_what_a_client_no_longer_has(full: World) -> None:
+    """One client keeps raw events for fewer days than the others."""
+    full.settings = full.settings.model_copy(update={"retention": {"a": {"raw": 5}}})
+    old = full.hour - 24 * 8 * HOUR_MS
+    drawn, _ = run(full, sample=100)
+    assert {v.finding for v in drawn} == {Finding.SAME}
+    assert ("b", (Level.HOUR, old)) in {(v.client_id, v.bucket) for v in drawn}
+    assert min(v.bucket.start for v in drawn if v.client_id == "a") > old
+    assert {v.finding for v in run(full, client_ids=["a"], end=old + HOUR_MS)[0]} == {Finding.FROZEN}
