@@ -92,6 +92,7 @@ def point_at_stage(page: Page) -> None:
     expect(page.locator(".flow-reading")).to_contain_text("Rows in the lake")
 
 
+SHOP_LEDGER = "/c/shop/ledger"
 LONG_AGO = "from=2026-01-05T10:00Z&to=2026-01-05T12:00Z"
 NOT_FOUND = ("status of 404",)
 WITH_CELLS = "table.cells tbody button"
@@ -122,14 +123,10 @@ OPEN = [
     ),
     State("map-unknown-client", "/c/nobody/map", "nobody has no screens yet", ".empty", expected=NOT_FOUND),
     State("ledger-flow", f"/c/{PEOPLE}/ledger", f"Ledger of {PEOPLE}", ".flow-stage"),
-    State("ledger-table", "/c/shop/ledger?period=24h", "Ledger of shop", ".flow-stage", ledger_table),
-    State(
-        "ledger-reading", "/c/shop/ledger?screen=/pricing&period=30d", "Ledger of shop", ".flow-stage", point_at_stage
-    ),
-    State("ledger-no-events", f"/c/shop/ledger?{LONG_AGO}", "Nothing came in this range", ".empty"),
-    State(
-        "ledger-unknown-client", "/c/nobody/ledger", "Nothing of nobody has landed yet", ".empty", expected=NOT_FOUND
-    ),
+    State("ledger-table", f"{SHOP_LEDGER}?period=24h", "Ledger of shop", ".flow-stage", ledger_table),
+    State("ledger-reading", f"{SHOP_LEDGER}?screen=/pricing", "Ledger of shop", ".flow-stage", point_at_stage),
+    State("ledger-no-events", f"{SHOP_LEDGER}?{LONG_AGO}", "Nothing came in this range", ".empty"),
+    State("ledger-unknown", "/c/nobody/ledger", "Nothing of nobody has landed yet", ".empty", expected=NOT_FOUND),
     State("system", "/system", "System", ".system-fact"),
     State("setup-waiting", "/setup?client=new-shop", "Set up a site", "[data-state=waiting]"),
     State("setup-green", "/setup?client=shop", "Set up a site", "[data-state=received]"),

@@ -14,7 +14,7 @@ from isotherm.view.dashboard import FOLDER
 SCRIPT = "/assets/index-1a2b.js"
 
 
-@pytest.mark.parametrize("path", ["/", "/setup", "/system", "/c", "/c/", "/c/shop", "/c/shop/%2Fcheckout", "/c/a/b/c/d"])
+@pytest.mark.parametrize("path", ["/", "/setup", "/system", "/c", "/c/", "/c/shop", "/c/shop/%2Fcheckout", "/c/a/b/c"])
 def test_every_view_is_the_page(app: TestClient[Any], built: Any, path: str) -> None:
     answer = app.get(path)
     assert answer.status_code == 200

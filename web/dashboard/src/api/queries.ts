@@ -105,8 +105,9 @@ export interface LedgerQuestion {
 
 /** What became of a client's events, or of one screen's. */
 export function fetchLedger({ client, screen, from, to, hours }: LedgerQuestion, abort?: AbortSignal): Promise<Ledger> {
-  const query = { client_id: client, screen_id: screen, from: String(from), to: String(to), hours: String(hours) };
-  return jsonOf<Ledger>("/v1/ledger", query, withAbort(abort));
+  const of = screen === null ? {} : { screen_id: screen };
+  const query = { client_id: client, ...of, from: String(from), to: String(to), hours };
+  return dataOf(api.GET("/v1/ledger", { params: { query }, ...withAbort(abort) }));
 }
 
 /** A small transparent PNG of a map. */

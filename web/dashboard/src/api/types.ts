@@ -25,34 +25,10 @@ export type HeatmapColumns = Schemas["RangeColumns"];
 
 export type Sdk = Schemas["SdkAnswer"];
 
-type Totals = Readonly<Record<string, number>>;
+/** What became of a client's events, or of one screen's. */
+export type Ledger = Schemas["LedgerAnswer"];
 /** One hour: its start, and events by measure. */
 export type LedgerHour = Readonly<Record<string, string | number>>;
-
-/** What became of a client's events, or of one screen's. */
-export interface Ledger {
-  readonly client_id: string;
-  readonly screen_id: string | null;
-  readonly from: string;
-  readonly to: string;
-  /** Nothing accepted is pending or dead, and the sums close. */
-  readonly complete: boolean;
-  readonly late: number;
-  readonly rejected: number;
-  readonly pending: number;
-  readonly in_flight: number | null;
-  readonly differences: readonly string[];
-  /** By hour of receipt. */
-  readonly receipt: {
-    readonly totals: Totals;
-    readonly reasons: Totals;
-    readonly sender_dropped: Totals;
-    readonly lost: number | null;
-    readonly hours: readonly LedgerHour[];
-  };
-  /** By event hour. */
-  readonly events: { readonly totals: Totals; readonly hours: readonly LedgerHour[] };
-}
 
 interface Failing {
   readonly last_error: string | null;
@@ -63,19 +39,10 @@ interface Failing {
 /** What the process that runs the API adds to its lander's state. */
 type Lander = Schemas["LanderState"] & Failing & { readonly oldest_unlanded_ms: number };
 
-/** A work that comes round again; times are RFC 3339. */
-interface Round {
-  readonly ran_at: string;
-  readonly did_at: string | null;
-  readonly did: Readonly<Record<string, unknown>>;
-}
-
 export type Status = Schemas["StatusAnswer"] & {
   readonly lander: Lander | null;
   readonly scheduler?: Failing;
   /** Whether something takes connections at the collector's address. */
   readonly collector?: { readonly answers: boolean };
-  /** Retention and archive, by what they work on. */
-  readonly rounds?: Readonly<Record<string, Round>>;
   readonly log?: { readonly bytes: number; readonly max_bytes: number };
 };

@@ -16,6 +16,8 @@ const MAPS = { accepted: 900, landed: 880, landing_duplicate: 15, dead: 5, no_po
 function ledger(of: Partial<Ledger> = {}): Ledger {
   return {
     client_id: "shop",
+    simulated: false,
+    screens: null,
     screen_id: null,
     from: "2026-11-20T00:00:00.000Z",
     to: "2026-11-21T00:00:00.000Z",

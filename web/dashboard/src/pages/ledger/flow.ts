@@ -38,18 +38,17 @@ export interface Flow {
   readonly losses: readonly Loss[];
 }
 
-/** Reasons for which the collector refuses single events, as people say them; others show as they are. */
+/** Reasons for which the collector refuses single events, where people say them otherwise. */
 const REASONS: Readonly<Record<string, string>> = {
-  too_old: "too old",
-  too_new: "ahead of time",
-  event_time: "unreadable time",
-  event_type: "unreadable kind",
-  x_norm: "outside the screen",
-  y_norm: "outside the screen",
-  not_an_object: "no event at all",
+  not_an_event: "no event at all",
+  bad_event_type: "unreadable kind",
+  bad_time: "unreadable time",
+  bad_position: "outside the screen",
+  missing_position: "place is missing",
+  too_far_ahead: "ahead of time",
 };
 
-/** "too_far_ahead" as "too far ahead". */
+/** "bad_position" as "outside the screen", "bad_number" as "bad number". */
 export function reasonWords(reason: string): string {
   return REASONS[reason] ?? (reason === "" ? "no reason given" : reason.replaceAll("_", " "));
 }

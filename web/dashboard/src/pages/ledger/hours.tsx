@@ -32,7 +32,7 @@ function State({ row }: { readonly row: Row }) {
   const state = row.happened?.["state"];
   if (state === "waiting") return <Badge tone="accent">waits</Badge>;
   if (state === "gone") return <Badge>expired</Badge>;
-  return state === undefined ? null : <Badge tone="ok">counted</Badge>;
+  return state === undefined ? null : <Badge>counted</Badge>;
 }
 
 const when = (at: number): string => `${weekday(at)}, ${clock(at)}`;

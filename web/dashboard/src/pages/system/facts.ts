@@ -129,15 +129,16 @@ export function verificationFact(status: Status, now: number): Fact {
     : { name, value: "No difference", says, tone: "ok" };
 }
 
-/** Whether anything could not be used: by the bytes that are kept of it. */
+/** Whether anything could not be used: by the ledger's newest hours, and by the bytes that are kept of it. */
 export function deadFact(status: Status): Fact {
   const name = "Dead letters";
   const held = status.stores?.["dead"];
   if (held === undefined) return { name, value: "Not known", says: "Measured some minutes after the start.", tone: "neutral" };
   const size = Object.values(held).reduce((sum, count) => sum + count, 0);
-  return size === 0
+  const lost = status.ledger?.dead ?? 0;
+  return size === 0 && lost === 0
     ? { name, value: "None", says: "Everything that came could be used, or was refused with a reason.", tone: "ok" }
-    : { name, value: bytes(size), says: "Kept whole: isotherm dead ls names them, isotherm dead replay tries again.", tone: "warn" };
+    : { name, value: lost > 0 ? plural(lost, "event") : bytes(size), says: "Kept whole: isotherm dead ls names them, isotherm dead replay tries again.", tone: "warn" };
 }
 
 const STORES: Readonly<Record<string, string>> = {
@@ -218,7 +219,7 @@ function did(done: Readonly<Record<string, unknown>>): string {
 
 /** What retention and archive did last. */
 export function rounds(status: Status, now: number): readonly Fact[] {
-  return Object.entries(status.rounds ?? {}).map(([work, round]) => {
+  return Object.entries(status.rounds).map(([work, round]) => {
     const name = WORKS[work] ?? work;
     const ran = ms(round.ran_at);
     const looked = `Looked ${ago(ran, now)}.`;
