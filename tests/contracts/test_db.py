@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from isotherm.clock import HOUR_MS, ManualClock, SystemClock
+from isotherm.clock import DAY_MS, HOUR_MS, ManualClock, SystemClock
 from isotherm.config import Settings, load_settings
 from isotherm.errors import ConfigError
 from isotherm.land import known

@@ -57,7 +57,7 @@ def upgrade() -> None:
     zeros = ", ".join("0" for _ in _OF_THE_EVENT)
     names = ", ".join(name for name, _ in _OF_THE_EVENT)
     op.execute(
-        f"INSERT INTO ledger_hours (client_id, hour, {names}, before) "  # noqa: S608 - names of our own columns
+        f"INSERT INTO ledger_hours (client_id, hour, {names}, before) "
         f"SELECT client_id, hour, {zeros}, MAX(of_format) FROM ("
         " SELECT client_id, hour, format, CAST(SUM(rows) AS BIGINT) AS of_format FROM files"
         " WHERE state = 'listed' GROUP BY client_id, hour, format"
