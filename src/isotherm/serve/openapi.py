@@ -147,10 +147,9 @@ def _finish(path: str, method: str, operation: dict[str, Any], shape: Any, error
         responses["304"] = {"description": "The answer with the ETag in If-None-Match is still right."}
     responses |= {str(status): _ref(f"responses/{status}") for status in sorted({*_ALWAYS, *errors})}
     operation["responses"] = responses
-    if method == "post":
+    if method == "post" and isinstance(shape, type):
         body = {"schema": _ref(f"schemas/{shape.__name__}"), "example": _JOB_EXAMPLES[path]}
         operation["requestBody"] = {"required": path == "/v1/admin/rollup", "content": {JSON: body}}
-
     if method == "put":
         picture = {"schema": {"type": "string", "format": "binary"}}
         operation["requestBody"] = {"required": True, "content": dict.fromkeys(MEDIA_TYPES, picture)}
