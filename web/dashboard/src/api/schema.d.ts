@@ -1251,7 +1251,7 @@ export interface components {
             retention_days: {
                 [key: string]: number;
             };
-            /** @description What retention (raw, tiles, records, log), the archive and the nightly sample (verify) did last. */
+            /** @description What retention (raw, tiles, records, log), archive and nightly sample (verify) did last. */
             rounds: {
                 [key: string]: components["schemas"]["Round"];
             };
