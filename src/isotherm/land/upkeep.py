@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 from sqlalchemy.engine import Connection
 
-from isotherm.clock import Clock
+from isotherm.clock import HOUR_MS, Clock
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog
 from isotherm.land import archive, known, merge, retention, rounds, views
@@ -47,6 +47,7 @@ class Upkeep:
         self._failed = failed
         self._dead = dead
         self._stop = threading.Event()
+        self._records_at: int | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Work now and every 30 seconds until `stop` is set. Errors go to `failed`; the next round tries again."""
@@ -80,11 +81,18 @@ class Upkeep:
         if failures:
             raise failures[0]
 
+    def expire_records(self, now_ms: int) -> None:
+        """Drop what was said of events that are gone; once an hour, as it reads whole tables."""
+        if self._records_at is not None and 0 <= now_ms - self._records_at < HOUR_MS:
+            return
+        retention.expire_records(self._settings, self._manifest.engine, now_ms)
+        self._records_at = now_ms
+
     def parts(self, now_ms: int) -> list[Callable[[], object]]:
         """What a round does, in this order; none needs another one to succeed."""
         return [
             partial(retention.expire_raw, self._settings, self._manifest, now_ms),
-            partial(retention.expire_records, self._settings, self._manifest.engine, now_ms),
+            partial(self.expire_records, now_ms),
             partial(self._manifest.sweep, self._lake),
             partial(self.expire_log, now_ms),
             partial(self.forget_ids, now_ms),
