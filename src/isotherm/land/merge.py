@@ -23,6 +23,8 @@ from isotherm.land.store import Checkpoint, no_checkpoint
 from isotherm.land.tiers import HOT, in_tier, tier_of
 from isotherm.land.write import read_pieces, read_table, unequal, write_pieces
 
+STEPS: Final = ("hour", "pending", "rows", "written", "checked", "replaced")
+"""Names that `checkpoint` gets, in the order of one hour."""
 FAN_IN: Final = 64
 """At most so many files are merged as streams; more are first merged in memory, in groups that fit there."""
 ROW_BYTES: Final = 1_536

@@ -15,6 +15,8 @@ from isotherm.land.write import encode
 Planned = tuple[LakeFile, pa.Table]
 Checkpoint = Callable[[str], None]
 
+STEPS: Final = ("dead", "pending", "written", "landed", "committed")
+"""Names that `checkpoint` gets while records are landed, in order; files of a sink have no position to commit."""
 _THREADS: Final = 4
 """Files that are encoded and fsynced at the same time; fsyncs of one disk share its journal."""
 

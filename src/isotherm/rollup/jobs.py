@@ -19,6 +19,7 @@ from isotherm.clock import Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.land.manifest import Manifest, Snapshot
+from isotherm.land.store import Checkpoint, no_checkpoint
 from isotherm.metrics import TILE_JOB_SECONDS, TILE_JOBS
 from isotherm.rollup.buckets import Bucket, Level
 from isotherm.rollup.engines.port import Engine
@@ -30,6 +31,9 @@ from isotherm.store.olap import Olap
 from isotherm.store.tables import buckets
 
 CLIENTS_PER_JOB: Final = 500
+STEPS: Final = ("drawn", "made", "cleared", "measured", "published")
+"""Names that `checkpoint` gets, in the order of one job: after its version was drawn with its inputs, after each insert
+of maps, after they were read back, and after the one transaction that publishes them."""
 
 
 class Expired(IsothermError):
@@ -81,7 +85,14 @@ class Jobs:
     """Runs tile jobs; any thread may call. Two jobs never work on the same bucket at once: see `leases`."""
 
     def __init__(
-        self, settings: Settings, database: Database, olap: Olap, manifest: Manifest, engine: Engine, clock: Clock
+        self,
+        settings: Settings,
+        database: Database,
+        olap: Olap,
+        manifest: Manifest,
+        engine: Engine,
+        clock: Clock,
+        checkpoint: Checkpoint = no_checkpoint,
     ) -> None:
         self.settings = settings
         self.database = database
@@ -89,6 +100,7 @@ class Jobs:
         self.manifest = manifest
         self.engine = engine
         self.clock = clock
+        self._checkpoint = checkpoint
 
     def run_hours(self, start: int, client_ids: Sequence[str]) -> Outcome:
         """Tile one hour from raw. Raises Busy, and Expired when its raw events are no longer all there."""
@@ -148,15 +160,19 @@ class Jobs:
         read = self._read_raw if way is _Way.RAW else self._read_children
         inputs = read(bucket, client_ids)
         try:
+            self._checkpoint("drawn")
             if inputs.snapshot is None:
                 self.engine.roll_up(bucket, client_ids, inputs.version)
             else:
                 self.engine.tile(bucket, inputs.snapshot.files, inputs.version)
+            self._checkpoint("made")
         finally:
             if inputs.snapshot is not None:
                 self.manifest.release(inputs.snapshot)
         self.engine.clear_vanished(bucket, client_ids, inputs.version)
+        self._checkpoint("cleared")
         facts = measure(self.olap, bucket, client_ids, inputs.version)
+        self._checkpoint("measured")
         if inputs.snapshot is not None:
             _check_rows(facts, inputs.snapshot)
         cost_ms = round((time.monotonic() - began) * 1000)
@@ -165,6 +181,7 @@ class Jobs:
             if not held.held(connection):
                 raise Busy(f"the lease on {held.name} ran out while the job worked; it will be done again")
             published = publish(connection, job, self.clock.now_ms())
+        self._checkpoint("published")
         done = [facts[client_id] for client_id in published]
         return Outcome(
             bucket, published, sum(f.maps for f in done), sum(f.rows for f in done), sum(f.tiled for f in done), cost_ms
