@@ -85,7 +85,7 @@ class Load:
                     self._note(body, answer.json())
                     return
                 if answer.status_code == 503 and "retry-after" in answer.headers:
-                    self.refusals[answer.json()["title"]] += 1
+                    self.refusals[answer.json()["detail"]] += 1
                 else:
                     self.faults.append(f"{answer.status_code}: {answer.text[:300]}")
             self._giving_up.wait(0.1)

@@ -12,6 +12,8 @@ from isotherm.eventlog.folder import SEGMENT_NAME, Folder
 MEASURE_EVERY_S: Final = 0.25
 """Between two looks at the disk, what this process appended is added to the last figures."""
 FULL_RETRY_S: Final = 10.0
+_NO_ROOM: Final = 1 << 20
+"""With less free than this, a write may have been cut short."""
 
 
 def log_bytes(folder: Folder) -> int:
@@ -76,6 +78,11 @@ class Gate:
             "process takes no more records: check the disk, then restart it"
         )
         return Backpressure(self._failure, retry_after_s=FULL_RETRY_S)
+
+    def no_room(self) -> bool:
+        """Whether the disk is full now."""
+        self.measure()
+        return self._free < _NO_ROOM
 
     def full_disk(self, error: Exception) -> Backpressure:
         """The disk had no room for a commit; LMDB took it back, and the next one may succeed."""

@@ -5,8 +5,10 @@ to the active segment since its own last append, so the ids it compares with are
 by whoever finds it full; whoever finds it sealed takes up its ids and moves on to the next one.
 """
 
+import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from threading import Lock
 
@@ -55,9 +57,25 @@ class Writer:
         with self._lock:
             self.gate.check()
             packed = list(map(pack, split(records)))
-            while (positions := self._attempt(records, packed)) is None:
-                self.move_on()
+            with self._refusing():
+                while (positions := self._attempt(records, packed)) is None:
+                    self.move_on()
             return positions
+
+    @contextmanager
+    def _refusing(self) -> Generator[None]:
+        """What fails inside becomes Backpressure: while the disk is full, or for as long as this process lives."""
+        try:
+            yield
+        except lmdb.Error as error:
+            # A write that the end of the disk cuts short is an I/O error to LMDB. Before the commit's last step that
+            # harms nothing, and after it LMDB refuses its file: the next attempt fails by another error.
+            cut_short = type(error) is lmdb.Error and self.gate.no_room()
+            told = self.gate.full_disk if cut_short or isinstance(error, lmdb.DiskError) else self.gate.fail
+            raise told(error) from error
+        except (DamagedError, ConfigError, OSError) as error:
+            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise (self.gate.full_disk if full else self.gate.fail)(error) from error
 
     def _attempt(self, records: Sequence[Record], packed: list[Packed]) -> list[Position | None] | None:
         """Append to the segment believed active; None when it is sealed now."""
@@ -66,10 +84,6 @@ class Writer:
                 return self._commit(segment, records, packed)
         except FileNotFoundError:
             return None
-        except lmdb.DiskError as error:
-            raise self.gate.full_disk(error) from error
-        except (lmdb.Error, DamagedError, ConfigError, OSError) as error:
-            raise self.gate.fail(error) from error
 
     def _commit(
         self, segment: SegmentFile, records: Sequence[Record], packed: list[Packed]

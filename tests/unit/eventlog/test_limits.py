@@ -33,6 +33,24 @@ def test_a_failed_commit_ends_this_process_writing_and_loses_nothing(folder: Pat
     log.healthy()
 
 
+def test_a_write_that_a_full_disk_cut_short_is_made_again_when_there_is_room(
+    folder: Path, run, open_at, everything
+) -> None:
+    child = run("failing.py", folder, "full")
+    out, error = child.communicate(timeout=60)
+    assert child.returncode == 0, error
+    lines = out.splitlines()
+    refused = [line for line in lines if line.startswith("refused")]
+    assert len(refused) == 1
+    assert "is full" in refused[0]
+    acknowledged = [int(line.split()[1]) for line in lines if line.startswith("acknowledged")]
+    assert acknowledged == list(range(100))
+    assert lines[-1] == "acknowledged 99"
+    log = open_at(folder)
+    assert [stored.offset for stored in everything(log)] == acknowledged
+    assert log.status().set_aside == []
+
+
 def test_health_does_not_wait_for_a_stuck_writer(folder: Path, run, open_at, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isotherm.eventlog.lmdb.HEALTH_TIMEOUT_S", 0.1)
     log = open_at(folder)
