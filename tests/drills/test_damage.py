@@ -1,0 +1,171 @@
+"""Torn, truncated, flipped and missing files while everything is down: found, named, and made again from what is whole.
+
+What a damaged log file costs, file by file and page by page: tests/unit/eventlog/test_damage.py.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from drilling import Load, account, books_close, database, loaded, settle
+from system_helpers import System
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    """Not started yet; stopped at the end."""
+    made = System(tmp_path / "data")
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def filled(system: System, name: str) -> Load:
+    """One life of the system, in which all that was sent was landed and tiled."""
+    system.start()
+    with loaded(system, name) as load:
+        for _ in range(3):
+            load.flows()
+            time.sleep(1)
+    settle(system)
+    return load
+
+
+def flip(path: Path, at: float = 0.5) -> None:
+    """One bit of the file, that far into it."""
+    raw = bytearray(path.read_bytes())
+    raw[int(len(raw) * at)] ^= 4
+    path.write_bytes(raw)
+
+
+def truncate(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def days() -> tuple[str, ...]:
+    """Yesterday until the day after tomorrow, as flags."""
+    now = datetime.now(UTC)
+    return ("--from", f"{now - timedelta(days=1):%F}", "--to", f"{now + timedelta(days=2):%F}")
+
+
+def listed(system: System) -> list[Path]:
+    with database(system.data) as connection:
+        rows = connection.execute("SELECT path FROM files WHERE state = 'listed' ORDER BY rows DESC").fetchall()
+    return [system.data / "lake" / path for (path,) in rows]
+
+
+def test_lake_files_are_flipped_cut_and_gone(system: System, tmp_path: Path) -> None:
+    """Named by `verify` and `lake compare`; the copies of a backup put in their place make everything whole."""
+    name, place = "lake-damaged", f"file://{tmp_path / 'backups'}"
+    load = filled(system, name)
+    taken = system.run("backup", "--to", place)
+    assert taken.returncode == 0, taken.stderr
+    system.stop()
+    files = listed(system)
+    assert len(files) >= 3
+    for harm, path in zip((flip, truncate, Path.unlink), files, strict=False):
+        harm(path)
+    system.start()
+    began = time.monotonic()
+    found = system.run("verify", "--json")
+    assert found.returncode == 1
+    verdicts = json.loads(found.stdout)
+    assert verdicts["unreadable"] > 0, verdicts
+    assert any(path.name in found.stdout for path in files[:3]), verdicts
+    # What the maps say does not go with the files.
+    assert system.run("ledger", "--check", "--json").returncode == 0
+    system.stop()
+    other = tmp_path / "other"
+    restored = System(other)
+    done = restored.run("restore", "--from", place)
+    assert done.returncode == 0, done.stderr
+    for path in files[:3]:
+        shutil.copy2(other / "lake" / path.relative_to(system.data / "lake"), path)
+    system.start()
+    seconds = time.monotonic() - began
+    account(name, load, [seconds])
+    books_close(system)
+
+
+def test_the_tile_store_is_gone(system: System) -> None:
+    name = "tiles-gone"
+    load = filled(system, name)
+    system.stop()
+    shutil.rmtree(system.data / "olap")
+    system.start()
+    began = time.monotonic()
+    assert system.run("verify", "--json").returncode == 1
+    again = system.run("rollup", *days())
+    assert again.returncode == 0, again.stderr
+    settle(system)
+    account(name, load, [time.monotonic() - began])
+    books_close(system)
+
+
+@pytest.mark.parametrize("harm", ["flipped", "cut", "gone"])
+def test_the_database_is_damaged_and_the_log_is_whole(system: System, tmp_path: Path, harm: str) -> None:
+    """A damaged one is refused by name; the last backup and the log give everything again, also of one that is gone."""
+    name, place = f"database-{harm}", f"file://{tmp_path / 'backups'}"
+    system.start()
+    with loaded(system, name) as load:
+        load.flows()
+        taken = system.run("backup", "--to", place)
+        assert taken.returncode == 0, taken.stderr
+        # Acknowledged after the backup: the log alone has it.
+        load.flows()
+    settle(system)
+    system.stop()
+    file = system.data / "isotherm.db"
+    began = time.monotonic()
+    if harm == "flipped":
+        flip(file, 0.0)
+    elif harm == "cut":
+        truncate(file)
+    else:
+        file.unlink()
+    if harm != "gone":
+        refused = system.run("up", "--port", "0", "--collect-port", "0")
+        assert refused.returncode == 1
+        assert str(file) in refused.stderr
+        assert "backup" in refused.stderr
+    # The log stays where it is; everything else comes from the backup.
+    data = tmp_path / "restored"
+    restored = System(data, log=f"lmdb://{system.data / 'log'}")
+    done = restored.run("restore", "--from", place)
+    assert done.returncode == 0, done.stderr
+    load.system = restored
+    restored.start()
+    try:
+        settle(restored)
+        account(name, load, [time.monotonic() - began])
+        books_close(restored)
+    finally:
+        restored.stop()
+
+
+def test_a_segment_of_the_log_is_cut_after_landing(system: System) -> None:
+    """Set aside and named in the status; what was landed stays, and new events go on behind it."""
+    name = "log-cut"
+    load = filled(system, name)
+    system.stop()
+    (segment,) = sorted((system.data / "log").glob("0*.lmdb"))
+    truncate(segment)
+    began = time.monotonic()
+    system.start()
+    status = system.run_json("status", "--json")
+    assert any(segment.name in one for one in status["log"]["set_aside"]), status["log"]
+    seconds = time.monotonic() - began
+    with loaded(system, f"{name}-after") as more:
+        more.flows()
+    settle(system)
+    account(name, load, [seconds])
+    account(f"{name}-after", more, [0.0])
+    books_close(system)
