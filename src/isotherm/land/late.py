@@ -31,8 +31,13 @@ class Rule(Struct, frozen=True):
 
     def raw_from(self, client_id: str) -> int:
         """Start of the first hour of which no raw event has expired."""
-        oldest = self.now_ms - self.settings.kept_days("raw", client_id) * DAY_MS
-        return oldest + -oldest % HOUR_MS
+        return raw_kept_from(self.now_ms, self.settings, client_id)
+
+
+def raw_kept_from(now_ms: int, settings: Settings, client_id: str = "") -> int:
+    """Start of the client's first hour whose raw events are all kept; earlier hours are frozen."""
+    oldest = now_ms - settings.kept_days("raw", client_id) * DAY_MS
+    return oldest + -oldest % HOUR_MS
 
 
 def divide(judged: Sequence[tuple[Part, Mask]], rule: Rule, engine: Engine) -> Iterator[tuple[Part, Mask]]:

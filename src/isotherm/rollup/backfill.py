@@ -7,9 +7,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from isotherm.errors import Problem
+from isotherm.land.late import raw_kept_from
 from isotherm.rollup import dirty
 from isotherm.rollup.buckets import Bucket, Level, floor
-from isotherm.rollup.expiry import kept_from, raw_kept_from
+from isotherm.rollup.expiry import kept_from
 from isotherm.rollup.jobs import Jobs
 from isotherm.rollup.leases import Busy
 from isotherm.store.db import next_version, writing

@@ -1,4 +1,4 @@
-"""What has expired: from which moment on each level's tiles, and the raw events, are still kept.
+"""What has expired: from which moment on each level's tiles are still kept.
 
 Tiles expire by whole parents: hours stay until their day is past, days until their week is, so a bucket's
 children are either all there or all gone.
@@ -6,7 +6,7 @@ children are either all there or all gone.
 
 from typing import Final
 
-from isotherm.clock import DAY_MS, HOUR_MS
+from isotherm.clock import DAY_MS
 from isotherm.config import Kept, Settings
 from isotherm.rollup.buckets import Level, floor
 
@@ -17,9 +17,3 @@ KEPT: Final[dict[Level, Kept]] = {Level.HOUR: "hourly", Level.DAY: "daily", Leve
 def kept_from(level: Level, now_ms: int, settings: Settings, client_id: str = "") -> int:
     """Start of the client's first bucket of `level` that is kept; every bucket that starts earlier has expired."""
     return floor(level.parent or level, now_ms - settings.kept_days(KEPT[level], client_id) * DAY_MS)
-
-
-def raw_kept_from(now_ms: int, settings: Settings, client_id: str = "") -> int:
-    """Start of the client's first hour whose raw events are all kept; earlier hours are frozen."""
-    oldest = now_ms - settings.kept_days("raw", client_id) * DAY_MS
-    return oldest + -oldest % HOUR_MS

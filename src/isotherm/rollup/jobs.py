@@ -18,12 +18,13 @@ from sqlalchemy.engine import Engine as Database
 from isotherm.clock import Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
+from isotherm.land.late import raw_kept_from
 from isotherm.land.manifest import Manifest, Snapshot
 from isotherm.land.store import Checkpoint, no_checkpoint
 from isotherm.metrics import TILE_JOB_SECONDS, TILE_JOBS
 from isotherm.rollup.buckets import Bucket, Level
 from isotherm.rollup.engines.port import Engine
-from isotherm.rollup.expiry import kept_from, raw_kept_from
+from isotherm.rollup.expiry import kept_from
 from isotherm.rollup.leases import Busy, Lease, lease
 from isotherm.rollup.publish import Facts, Publication, measure, publish
 from isotherm.store.db import next_version, writing

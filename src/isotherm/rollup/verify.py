@@ -19,12 +19,13 @@ from isotherm.clock import Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.land.lake import Lake
+from isotherm.land.late import raw_kept_from
 from isotherm.land.manifest import LEASE_MS, LakeFile, Manifest, Snapshot
 from isotherm.land.rowhash import add as add_hashes
 from isotherm.land.rowhash import of_table
 from isotherm.land.write import read_pieces
 from isotherm.rollup.buckets import WEEK_MS, Bucket, Level, floor
-from isotherm.rollup.expiry import kept_from, raw_kept_from
+from isotherm.rollup.expiry import kept_from
 from isotherm.rollup.recount import Part, Recount, parts, recount_part
 from isotherm.rollup.verdicts import Finding, Progress, Verdict, last_verdicts, remember
 from isotherm.rollup.verify_compare import compare, missing

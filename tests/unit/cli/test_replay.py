@@ -12,36 +12,19 @@ import numpy as np
 import pytest
 from landing import event, record
 
-from isotherm.cli import roles, run
+from isotherm.cli import run
 from isotherm.cli.roles import Parts
 from isotherm.clock import DAY_MS, HOUR_MS, SystemClock, iso
 from isotherm.config import Settings
 from isotherm.land import ledger
 from isotherm.rollup.backfill import backfill
-from isotherm.store.olap import Olap
+
+pytestmark = pytest.mark.usefixtures("one_olap")
 
 NOW = SystemClock().now_ms()
 START = NOW - NOW % DAY_MS - 2 * DAY_MS
 RANGE = ("--from", iso(START), "--to", iso(START + DAY_MS))
 ROWS = 3 * 40 * 50
-
-
-class Unclosed:
-    """The one chDB that a process may have, as a store of whoever opens it."""
-
-    def __init__(self, olap: Olap) -> None:
-        self._olap = olap
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._olap, name)
-
-    def close(self) -> None:
-        """It stays open for the next one."""
-
-
-@pytest.fixture(autouse=True)
-def one_olap(empty_olap: Olap, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roles, "open_olap", lambda *_: Unclosed(empty_olap))
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from isotherm.clock import DAY_MS, HOUR_MS
 from isotherm.config import Settings
 from isotherm.errors import Problem
 from isotherm.land import rounds
+from isotherm.land.late import raw_kept_from
 from isotherm.land.retention import expire_raw
 from isotherm.rollup.buckets import Bucket, Level, floor
-from isotherm.rollup.expiry import kept_from, raw_kept_from
+from isotherm.rollup.expiry import kept_from
 from isotherm.rollup.jobs import Expired
 from isotherm.rollup.read import plan_read
 from isotherm.rollup.retention import expire, set_backstop
