@@ -3,11 +3,9 @@
 The account is taken past our own code: the manifest by sqlite3, the lake's files by pyarrow. All sums are of events.
 """
 
-import itertools
 import json
 import random
 import sqlite3
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -15,103 +13,52 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pyarrow.parquet as pq
+from sending import Sending
 from system_helpers import System, fetch, wait_for
 
 from isotherm.clock import HOUR_MS
 
-SENDERS = 3
-AGAIN = 0.15
-"""How often a batch that was acknowledged is sent once more."""
-RECOVERY_SECONDS = 240.0
 
+class Load(Sending):
+    """Batches of `events` events each of one screen, at the moment's time, to a system that may move.
 
-class Load:
-    """Threads that send batches of one client; each batch is sent until it gets its 202.
-
-    `faults` are answers that nobody may get; `refusals` what 503s said.
+    With `reconnect` each request has a connection of its own; with `sent_at` each says when its sender sent it.
     """
 
     def __init__(
-        self, system: System, client_id: str, *, events: int = 8, pause: float = 0.02, reconnect: bool = False
+        self,
+        system: System,
+        client_id: str,
+        *,
+        events: int = 8,
+        pause: float = 0.02,
+        reconnect: bool = False,
+        sent_at: bool = False,
     ) -> None:
+        super().__init__(client_id, events=events, pause=pause, headers={"connection": "close"} if reconnect else None)
         self.system = system
-        self.client_id = client_id
-        self.events = events
-        self.pause = pause
-        self.headers = {"connection": "close"} if reconnect else {}
-        self.sent: set[str] = set()
-        self.acknowledged: set[str] = set()
-        self.answers: Counter[str] = Counter()
-        self.refusals: Counter[str] = Counter()
-        self.faults: list[str] = []
-        self.duplicates = 0
-        self._ending = threading.Event()
-        self._giving_up = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,), name=f"sender {n}") for n in range(SENDERS)]
-        for thread in self._threads:
-            thread.start()
+        self.sent_at = sent_at
+        self.begin()
 
-    def _run(self, number: int) -> None:
-        chance = random.Random(number)
-        with httpx.Client(timeout=30, headers=self.headers) as client:
-            for count in itertools.count():
-                body = self._body(f"{self.client_id}-{number}-{count}", chance)
-                self._deliver(client, body)
-                if chance.random() < AGAIN:
-                    self._deliver(client, body)
-                if self._ending.wait(self.pause):
-                    return
+    def address(self) -> str:
+        return self.system.collect_url
 
-    def _body(self, batch_id: str, chance: random.Random) -> dict[str, Any]:
+    def content(self, count: int, chance: random.Random) -> dict[str, Any]:
         now = int(time.time() * 1000)
         events = [
             {"event_time": now + n, "event_type": "mousemove", "x_norm": chance.random(), "y_norm": chance.random()}
             for n in range(self.events)
         ]
-        return {"client_id": self.client_id, "screen_id": "home", "batch_id": batch_id, "events": events}
-
-    def _deliver(self, client: httpx.Client, body: dict[str, Any]) -> None:
-        self.sent.add(body["batch_id"])
-        while not self._giving_up.is_set():
-            try:
-                answer = client.post(f"{self.system.collect_url}/events/batch", json=body)
-            except httpx.TransportError as error:
-                self.answers[type(error).__name__] += 1
-            else:
-                self.answers[str(answer.status_code)] += 1
-                if answer.status_code == 202:
-                    self._note(body, answer.json())
-                    return
-                if answer.status_code == 503 and "retry-after" in answer.headers:
-                    self.refusals[answer.json()["detail"]] += 1
-                else:
-                    self.faults.append(f"{answer.status_code}: {answer.text[:300]}")
-            self._giving_up.wait(0.1)
-
-    def _note(self, body: dict[str, Any], said: dict[str, Any]) -> None:
-        if sorted((said["accepted"], said["duplicate"], said["rejected"])) != [0, 0, self.events] or said["rejected"]:
-            self.faults.append(f"not a whole batch: {said}")
-        self.duplicates += said["duplicate"]
-        self.acknowledged.add(body["batch_id"])
+        return {"screen_id": "home", "events": events} | ({"sent_at": now} if self.sent_at else {})
 
     def flows(self, batches: int = 20) -> float:
         """Return when so many more batches are acknowledged; gives the seconds it took."""
         began, until_now = time.monotonic(), len(self.acknowledged)
-        wait_for("batches to be acknowledged", lambda: len(self.acknowledged) > until_now + batches, RECOVERY_SECONDS)
+        wait_for(
+            "batches to be acknowledged", lambda: len(self.acknowledged) > until_now + batches, self.RECOVERY_SECONDS
+        )
         return time.monotonic() - began
-
-    def end(self, *, give_up: bool = False) -> None:
-        """Return when every batch that was begun is acknowledged, or at once those that are not are given up."""
-        self._ending.set()
-        if give_up:
-            self._giving_up.set()
-        for thread in self._threads:
-            thread.join(RECOVERY_SECONDS)
-        alive = any(thread.is_alive() for thread in self._threads)
-        self._giving_up.set()
-        assert not alive, f"no 202 for some batches: {self.answers} {self.refusals}"
 
 
 @contextmanager
@@ -193,7 +140,7 @@ def account(
     assert lost == missing
     assert twice == 0
     assert missing or all(len(positions) == load.events for positions in found.values()), "a batch is torn"
-    assert found.keys() <= load.sent
+    assert found.keys() <= load.sent.keys()
     assert in_cells == rows.total()
     assert load.faults == []
 

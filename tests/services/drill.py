@@ -28,6 +28,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from journey.truth import served
 from recount import Recording
+from sending import Sending
 from system_helpers import fetch, wait_for
 
 from services.clickhouse import ClickHouseFront
@@ -41,9 +42,6 @@ from services.s3 import Versitygw
 CELLS: Final = ((3, 5), (20, 150), (50, 50), (50, 51), (99, 199), (0, 0))
 EVENTS: Final = len(CELLS)
 HOUR_MS: Final = 3_600_000
-SENDERS: Final = 4
-AGAIN: Final = 0.1
-"""Share of the acknowledged batches that are sent once more, as after a lost answer."""
 RECOVERY_SECONDS: Final = 150.0
 """Long enough for a busy machine; what it took is printed."""
 OPEN: Final = "open"
@@ -72,39 +70,25 @@ class Servers:
         return chosen | {"lake": chosen["lake"].replace(self.s3.endpoint, self.proxy.endpoint)}
 
 
-@dataclass
-class Load:
-    """Threads that send batches to screens of one client until there is a 202, always with the same id."""
+class Load(Sending):
+    """Batches to screens of one client in turn; `hours` is screen: start of the hour of its events, in ms."""
 
-    url: str
-    client_id: str
-    hours: dict[str, int]
-    """Screen: start of the hour of its events, in ms."""
-    acknowledged: dict[str, str] = field(default_factory=dict[str, str])
-    """Batch: its screen."""
-    sent: dict[str, str] = field(default_factory=dict[str, str])
-    duplicates: int = 0
-    answers: "Counter[str]" = field(default_factory=Counter[str])
-    faults: list[str] = field(default_factory=list[str])
+    SENDERS = 4
+    AGAIN = 0.1
+    RETRY_SECONDS = 0.2
+    RECOVERY_SECONDS = RECOVERY_SECONDS
 
-    def __post_init__(self) -> None:
-        self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,), name=f"sender {n}") for n in range(SENDERS)]
-        for thread in self._threads:
-            thread.start()
+    def __init__(self, url: str, client_id: str, hours: dict[str, int]) -> None:
+        super().__init__(client_id, events=EVENTS, pause=0.03)
+        self.url = url
+        self.hours = hours
+        self.begin()
 
-    def _run(self, number: int) -> None:
-        chance = random.Random(number)
-        with httpx.Client(timeout=40) as client:
-            for count, screen in enumerate(itertools.cycle(self.hours)):
-                body = self._body(f"{self.client_id}-{number}-{count}", screen, chance)
-                self._deliver(client, body)
-                if chance.random() < AGAIN:
-                    self._deliver(client, body)
-                if self._ending.wait(0.03):
-                    return
+    def address(self) -> str:
+        return self.url
 
-    def _body(self, batch_id: str, screen: str, chance: random.Random) -> dict[str, Any]:
+    def content(self, count: int, chance: random.Random) -> dict[str, Any]:
+        screen = list(self.hours)[count % len(self.hours)]
         events = [
             {
                 "event_time": self.hours[screen] + chance.randrange(HOUR_MS),
@@ -114,40 +98,7 @@ class Load:
             }
             for x, y in CELLS
         ]
-        return {"client_id": self.client_id, "screen_id": screen, "batch_id": batch_id, "events": events}
-
-    def _deliver(self, client: httpx.Client, body: dict[str, Any]) -> None:
-        self.sent[body["batch_id"]] = body["screen_id"]
-        while True:
-            try:
-                answer = client.post(f"{self.url}/events/batch", json=body)
-            except httpx.TransportError as error:
-                self.answers[type(error).__name__] += 1
-            else:
-                self.answers[str(answer.status_code)] += 1
-                if answer.status_code == 202:
-                    self._note(body, answer.json())
-                    return
-                if answer.status_code != 503 or "retry-after" not in answer.headers:
-                    self.faults.append(f"{answer.status_code}: {answer.text[:300]}")
-            time.sleep(0.2)
-
-    def _note(self, body: dict[str, Any], said: dict[str, Any]) -> None:
-        if sorted((said["accepted"], said["duplicate"], said["rejected"])) != [0, 0, EVENTS] or said["rejected"]:
-            self.faults.append(f"not a whole batch: {said}")
-        self.duplicates += said["duplicate"] // EVENTS
-        self.acknowledged[body["batch_id"]] = body["screen_id"]
-
-    def count(self, screen: str) -> int:
-        """Batches of this screen that were acknowledged up to now."""
-        return list(self.acknowledged.values()).count(screen)
-
-    def end(self) -> None:
-        """Return when every batch that was begun is acknowledged."""
-        self._ending.set()
-        for thread in self._threads:
-            thread.join(RECOVERY_SECONDS)
-        assert not any(thread.is_alive() for thread in self._threads), f"no 202 for some batches: {self.answers}"
+        return {"screen_id": screen, "events": events}
 
 
 @dataclass
@@ -242,7 +193,9 @@ class World:
             load.end()
             running.settle()
         except BaseException:
-            print(f"{load.answers} {load.faults[:5]} {reader.answers} {reader.seen} {reader.faults[:5]}")
+            print(
+                f"{load.answers} {load.refusals} {load.faults[:5]} {reader.answers} {reader.seen} {reader.faults[:5]}"
+            )
             print(self.roles.said())
             raise
         finally:
@@ -323,7 +276,7 @@ class Drill:
         """Return when batches are acknowledged as before, and the map of the open hour has all that was until now."""
         began = time.monotonic()
         until_now, screen_until_now = len(self.load.acknowledged), self.load.count(OPEN)
-        self._until("batches to be acknowledged", lambda: len(self.load.acknowledged) > until_now + SENDERS)
+        self._until("batches to be acknowledged", lambda: len(self.load.acknowledged) > until_now + Load.SENDERS)
         self._until("the map", lambda: self.reader.seen.get(("hour", OPEN), 0) >= screen_until_now)
         self.recoveries.append(time.monotonic() - began)
 
