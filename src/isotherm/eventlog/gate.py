@@ -1,5 +1,6 @@
 """When the log refuses: it is full, its disk nearly so, or a commit failed. Cheap enough for every append."""
 
+import errno
 import os
 import time
 from threading import Lock
@@ -14,6 +15,7 @@ MEASURE_EVERY_S: Final = 0.25
 FULL_RETRY_S: Final = 10.0
 _NO_ROOM: Final = 1 << 20
 """With less free than this, a write may have been cut short."""
+_NO_HANDLE: Final = (errno.EMFILE, errno.ENFILE)
 
 
 def log_bytes(folder: Folder) -> int:
@@ -29,8 +31,15 @@ def log_bytes(folder: Folder) -> int:
     return total
 
 
+def no_handle(error: Exception) -> bool:
+    """Whether a file could not be opened for want of a handle: nothing was written then, and it may succeed later."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_HANDLE
+    return any(os.strerror(number) in str(error) for number in _NO_HANDLE)  # LMDB tells it in words
+
+
 class Gate:
-    """Raises Backpressure from `check` while nothing may be appended. Thread-safe."""
+    """Raises Backpressure from `check` while nothing may be appended, a folder that is gone included. Thread-safe."""
 
     def __init__(self, folder: Folder, settings: Settings) -> None:
         self._folder = folder
@@ -41,10 +50,19 @@ class Gate:
         self.measure()
 
     def measure(self) -> None:
-        """Look at the disk now."""
-        disk = os.statvfs(self._folder.path)
+        """Look at the disk now. Raises Backpressure while the folder cannot be looked at."""
+        try:
+            disk, held = os.statvfs(self._folder.path), log_bytes(self._folder)
+        except OSError as error:
+            if no_handle(error):
+                raise self.starved(error) from error
+            raise Backpressure(
+                f"the event log {self._folder.path} cannot be looked at ({error.strerror}); if the folder is gone, put "
+                "it back or mount its disk, then restart the collector",
+                retry_after_s=FULL_RETRY_S,
+            ) from error
         with self._lock:
-            self._bytes = log_bytes(self._folder)
+            self._bytes = held
             self._free = disk.f_bavail * disk.f_frsize
             self._measured = time.monotonic()
 
@@ -89,4 +107,12 @@ class Gate:
         return Backpressure(
             f"the disk of the event log {self._folder.path} is full ({error}); free some space",
             retry_after_s=FULL_RETRY_S,
+        )
+
+    def starved(self, error: Exception) -> Backpressure:
+        """No file could be opened; nothing was written, and the next attempt may succeed."""
+        return Backpressure(
+            f"no file of the event log {self._folder.path} could be opened ({error}); raise the limit of open files "
+            "(ulimit -n, LimitNOFILE)",
+            retry_after_s=1.0,
         )

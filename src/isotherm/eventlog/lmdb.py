@@ -19,6 +19,7 @@ from isotherm.config import Settings
 from isotherm.errors import Backpressure, ConfigError
 from isotherm.eventlog.control import Control
 from isotherm.eventlog.folder import Folder
+from isotherm.eventlog.gate import no_handle
 from isotherm.eventlog.keeper import Keeper
 from isotherm.eventlog.port import MAX_RECORD_BYTES, LogStatus, Position, Record, Stored
 from isotherm.eventlog.reader import Reader
@@ -119,7 +120,8 @@ class LmdbLog:
         except FileNotFoundError:
             return
         except (lmdb.Error, ConfigError, OSError) as error:
-            self._writer.gate.fail(error)
+            if not no_handle(error):
+                self._writer.gate.fail(error)
 
     def expire(self, now_ms: int, landed: Mapping[int, int]) -> list[str]:
         self._check_usable()
@@ -149,9 +151,13 @@ class LmdbLog:
             return
         self._closed = True
         self._pool.close()
-        self._control.mark(list(map(self._folder.segment, self._folder.firsts())))
-        self._control.close()
-        _leave(self._folder)
+        try:
+            self._control.mark(list(map(self._folder.segment, self._folder.firsts())))
+        except FileNotFoundError:
+            pass  # the folder is gone, and the marks with it: whoever opens it again checks everything
+        finally:
+            self._control.close()
+            _leave(self._folder)
 
     def _check_usable(self, partition: int = 0) -> None:
         if self._closed:

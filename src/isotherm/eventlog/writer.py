@@ -19,7 +19,7 @@ from isotherm.errors import ConfigError
 from isotherm.eventlog.control import Control
 from isotherm.eventlog.folder import Folder
 from isotherm.eventlog.frame import DamagedError, Packed, pack, seal, split
-from isotherm.eventlog.gate import Gate
+from isotherm.eventlog.gate import Gate, no_handle
 from isotherm.eventlog.known import KnownIds
 from isotherm.eventlog.port import Position, Record, check_records
 from isotherm.eventlog.segment import (
@@ -64,16 +64,21 @@ class Writer:
 
     @contextmanager
     def _refusing(self) -> Generator[None]:
-        """What fails inside becomes Backpressure: while the disk is full, or for as long as this process lives."""
+        """What fails inside becomes Backpressure: while the disk is full or no file can be opened, or for as long as
+        this process lives."""
         try:
             yield
         except lmdb.Error as error:
+            if no_handle(error):
+                raise self.gate.starved(error) from error
             # A write that the end of the disk cuts short is an I/O error to LMDB. Before the commit's last step that
             # harms nothing, and after it LMDB refuses its file: the next attempt fails by another error.
             cut_short = type(error) is lmdb.Error and self.gate.no_room()
             told = self.gate.full_disk if cut_short or isinstance(error, lmdb.DiskError) else self.gate.fail
             raise told(error) from error
         except (DamagedError, ConfigError, OSError) as error:
+            if no_handle(error):
+                raise self.gate.starved(error) from error
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise (self.gate.full_disk if full else self.gate.fail)(error) from error
 

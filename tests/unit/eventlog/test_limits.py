@@ -79,3 +79,38 @@ def test_a_segment_is_sealed_by_its_number_of_records(folder: Path, open_at, mak
         log.append([make(i) for i in range(n, n + 6)])
     assert [segment.first for segment in log.status().segments] == [0, 12, 24]
     assert log.head(0) == 36
+
+
+def test_while_the_folder_is_gone_it_says_so_and_goes_on_when_it_is_back(
+    folder: Path, open_at, make, everything, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isotherm.eventlog.gate.MEASURE_EVERY_S", 0)
+    log = open_at(folder)
+    log.append([make(0)])
+    folder.rename(folder.with_name("elsewhere"))
+    for call in (lambda: log.append([make(1)]), log.healthy):
+        with pytest.raises(Backpressure, match=f"{folder} cannot be looked at") as refused:
+            call()
+        assert refused.value.status == 503
+    folder.with_name("elsewhere").rename(folder)
+    log.healthy()
+    log.append([make(1)])
+    assert [stored.offset for stored in everything(log)] == [0, 1]
+
+
+def test_a_log_whose_folder_is_gone_can_be_closed(folder: Path, open_at, make) -> None:
+    log = open_at(folder)
+    log.append([make(0)])
+    folder.rename(folder.with_name("elsewhere"))
+    log.close()
+    assert [stored.offset for stored in open_at(folder.with_name("elsewhere")).read(0, 0)] == [0]
+
+
+def test_without_a_file_handle_it_refuses_and_goes_on_when_there_are_some(
+    folder: Path, run, open_at, everything
+) -> None:
+    child = run("starving.py", folder)
+    out, error = child.communicate(timeout=60)
+    assert child.returncode == 0, error
+    assert out.splitlines() == [*["refused"] * 3, "acknowledged", "healthy"]
+    assert [stored.offset for stored in everything(open_at(folder))] == list(range(21))
