@@ -9,43 +9,41 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from hashlib import blake2b
 from typing import Final
 
 import msgspec
-import numpy as np
 import structlog
 from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
-from isotherm.clock import DAY_MS, SECOND_MS, Clock, iso
+from isotherm.clock import SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog, Stored
 from isotherm.land import known, poison, scanned
 from isotherm.land.assemble import Fresh, measure, new_rows, plan, said_by
 from isotherm.land.books import Books
 from isotherm.land.columns import Decoded
-from isotherm.land.dead import DeadBin, Failed
+from isotherm.land.dead import DeadBin
 from isotherm.land.lake import Found, Lake
 from isotherm.land.lander import pause
 from isotherm.land.landing import Landing
 from isotherm.land.late import Rule
 from isotherm.land.manifest import Manifest
+from isotherm.land.scan_lines import Taken, dead_of, decoded, records_of, spared, take
 from isotherm.land.scan_source import Source
-from isotherm.land.scan_text import Lines, Unreadable, digest, lines_of, unpack
+from isotherm.land.scan_text import Unreadable, digest, lines_of, unpack
 from isotherm.land.scan_upkeep import ScanUpkeep
 from isotherm.land.scan_waits import NotLanded, Waiting, Waits
 from isotherm.land.scan_watch import SinkStatus, Watch
 from isotherm.land.scanned import Scanned, State
-from isotherm.land.store import Checkpoint, no_checkpoint, write_and_land
+from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_and_land
+from isotherm.land.write import encode
 from isotherm.metrics import COMPONENT_EVENTS, SCANNED_FILES
 
 SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _CLIENT: Final = re.compile(r"(?:^|/)client_id=([^/]*)/")
 GIVE_UP: Final = 20
 """Files that fail one after the other: then the fault is hardly theirs, and each of them may have cost a time-out."""
-_PIECE: Final = 2_000
-"""Lines decoded at a time; their Python objects live only until they are columns."""
 
 _TORN: Final = "its last line ends in the middle: a sink may still be writing it"
 
@@ -245,11 +243,13 @@ class Scanner:
             return 0
         start = self._start(text, before)
         lines = lines_of(text, start.lines, start.bytes)
-        decoded = self._decode(found, start.number, lines)
+        now = self._clock.now_ms()
+        taken = take(records_of(lines, start.number, now), now)
+        self._check_folder(found, taken.decoded)
         landed = digest(text, lines.end_byte)
         after = State(found.mark, start.number, lines.end_line, lines.end_byte, landed, lines.torn)
         del text
-        rows = self._land_lines(found, before, start, after, decoded)
+        rows = self._land_sparing(found, before, start, after, taken)
         if lines.torn:
             self._waits.wait(found, _TORN)
         return rows
@@ -259,27 +259,6 @@ class Scanner:
         if before is not None and len(text) >= before.bytes and digest(text, before.bytes) == before.digest:
             return before
         return State("", scanned.draw(self._manifest.engine), 0, 0, "", torn=False)
-
-    def _decode(self, found: Found, number: int, lines: Lines) -> list[Decoded]:
-        now = self._clock.now_ms()
-        records = [Stored(number, line, now, value) for line, value in lines.values]
-        pieces = [records[at : at + _PIECE] for at in range(0, len(records), _PIECE)]
-        decoded = [_compared(poison.decode(piece), now - DAY_MS) for piece in pieces]
-        self._check_folder(found, decoded)
-        self._keep_dead(found, decoded)
-        self._checkpoint("dead")
-        return decoded
-
-    def _keep_dead(self, found: Found, decoded: Sequence[Decoded]) -> None:
-        where = self._source.where(found.path)
-        failed: list[Failed] = []
-        for one in decoded:
-            said = {tally.offset: tally for tally in one.tallies if tally.dead}
-            for record in one.dead:
-                whose, place = said[record.offset], _dead_place(where, record)
-                detail = f"{where}, line {record.offset + 1}"
-                failed.append(Failed(record, place, whose.client_id, whose.received_at, "unusable", detail))
-        self._dead.keep("scan", self.log_identity, failed)
 
     def _check_folder(self, found: Found, decoded: Sequence[Decoded]) -> None:
         """What the envelope says counts; a folder that says otherwise is told of."""
@@ -291,13 +270,56 @@ class Scanner:
             self._misplaced += len(others)
             _log.warning("records of another client than the folder says", file=found.path, records=len(others))
 
-    def _land_lines(
-        self, found: Found, before: State | None, start: State, after: State, decoded: list[Decoded]
-    ) -> int:
+    def _land_sparing(self, found: Found, before: State | None, start: State, after: State, taken: Taken) -> int:
+        """Land the lines. Those that landing fails at are dead letters from then on: they must not stop the others."""
+        try:
+            return self._land_lines(found, before, start, after, taken)
+        except poison.SURROUNDINGS:
+            raise
+        except Exception as error:
+            if (fewer := self._spared(found, before, start, after)) is None:
+                raise
+            where = self._source.where(found.path)
+            _log.warning("landing failed at some lines", file=where, lines=len(fewer.failed), why=error)
+            return self._land_lines(found, before, start, after, fewer)
+
+    def _spared(self, found: Found, before: State | None, start: State, after: State) -> Taken | None:
+        """The same lines without those that landing fails at, each tried alone; None when it is none of them, or when
+        the file is another by now."""
+        text = unpack(self._source.get(found.path))
+        if digest(text, after.bytes) != after.digest:
+            return None
+        now = self._clock.now_ms()
+        records = records_of(lines_of(text[: after.bytes], start.lines, start.bytes), start.number, now)
+
+        def probe(some: Sequence[Stored]) -> None:
+            for file, table in self._prepared(found, before, start, after, [decoded(some, now)])[1]:
+                encode(table, file.format)
+
+        return spared(records, now, probe)
+
+    def _land_lines(self, found: Found, before: State | None, start: State, after: State, taken: Taken) -> int:
+        self._dead.keep("scan", self.log_identity, list(dead_of(taken, self._source.where(found.path))))
+        self._checkpoint("dead")
+        landing, planned = self._prepared(found, before, start, after, taken.decoded)
+        taken.decoded.clear()
+        version, written = write_and_land(self._lake, self._manifest, landing, planned, self._checkpoint)
+        if version is None:
+            self._lost += 1
+            _log.info("another lander was first", file=found.path)
+            return 0
+        self._checkpoint("landed")
+        self._last_landing_at = self._clock.now_ms()
+        return measure(len(written), landing.counts)
+
+    def _prepared(
+        self, found: Found, before: State | None, start: State, after: State, some: Sequence[Decoded]
+    ) -> tuple[Landing, list[Planned]]:
+        """What is to be landed, and the files of it; nothing is written yet."""
         books = Books(self._settings.close_delay_seconds * SECOND_MS)
-        books.add_tallies(tally for one in decoded for tally in one.tallies)
+        books.add_tallies(tally for one in some for tally in one.tallies)
         rule = Rule(self._settings, self._clock.now_ms())
-        fresh = self._kept_from_now(new_rows(decoded, books, self._lake, self._manifest, rule, by_id=True))
+        fresh = self._kept_from_now(new_rows(some, books, self._lake, self._manifest, rule, by_id=True))
         last = max(after.lines - 1, start.lines)
         planned = plan(fresh.parts, (self._name, start.number), start.lines, last, self._settings.land_formats)
         rows = sum(events for key, events in books.counts.items() if key[2] == "landed")
@@ -311,18 +333,9 @@ class Scanner:
             screens=books.screens,
             views=books.views,
             scanned=Scanned(self._name, found.path, before, after, rows),
-            **said_by(decoded, fresh),
+            **said_by(some, fresh),
         )
-        del fresh
-        decoded.clear()
-        version, written = write_and_land(self._lake, self._manifest, landing, planned, self._checkpoint)
-        if version is None:
-            self._lost += 1
-            _log.info("another lander was first", file=found.path)
-            return 0
-        self._checkpoint("landed")
-        self._last_landing_at = self._clock.now_ms()
-        return measure(len(written), books.counts)
+        return landing, planned
 
     def _kept_from_now(self, fresh: Fresh) -> Fresh:
         """Ids are kept from their landing on: a sink may bring old records, and their second copies after them."""
@@ -346,18 +359,3 @@ class _Stopped(Exception):
 def _stop_when(stop: threading.Event, _done: int, _of: int) -> None:
     if stop.is_set():
         raise _Stopped
-
-
-def _dead_place(where: str, record: Stored) -> str:
-    """The same at every try of the same file, whose number is drawn anew until it is landed."""
-    said = blake2b(f"{where}\0{record.offset}\0".encode() + record.value, digest_size=16).hexdigest()
-    return f"scan-{said}-{record.offset}"
-
-
-def _compared(decoded: Decoded, before_ms: int) -> Decoded:
-    """Rows received before this moment are compared with the lake, as imported ones are: their ids may be forgotten."""
-    if decoded.batches:
-        old = np.array([batch.received_at < before_ms for batch in decoded.batches], np.bool_)
-        imported = decoded.rows.imported | old[decoded.rows.record]
-        decoded.rows = msgspec.structs.replace(decoded.rows, imported=imported)
-    return decoded

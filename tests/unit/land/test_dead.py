@@ -14,12 +14,14 @@ from isotherm.collect.dead import decode_letter
 from isotherm.config import MIB
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog, Record, open_dead_log
-from isotherm.land import assemble, books, columns, lander, late, ledger, parts, rowhash, shapes
+from isotherm.land import assemble, books, columns, lander, late, ledger, parts, rowhash, scan, shapes, store
 from isotherm.land.dead import CONSUMER, DeadBin
 from isotherm.land.lander import Lander
 from isotherm.land.letters import Place, Wanted, count, look, note, one
 from isotherm.land.scan import Scanner
 from isotherm.land.scan_source import open_source
+from isotherm.land.scan_waits import NotLanded
+from isotherm.land.store import STEPS
 
 Make = Callable[..., World]
 POISON = "poison"
@@ -106,19 +108,21 @@ STAGES: dict[str, tuple[Any, str, Callable[..., bool]]] = {
 }
 
 
+def break_at(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    module, name, found = STAGES[stage]
+    if stage == "naming files":
+        monkeypatch.setattr(parts, name, breaks(parts.path_of, lambda client_id, *_: client_id == POISON))
+        return
+    broken = breaks(getattr(module, name), found)
+    for where in (lander, scan, store) if stage == "encoding" else (module,):
+        monkeypatch.setattr(where, name, broken)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_record_that_breaks_landing_somewhere_costs_only_itself(
     world: World, dead: EventLog, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    module, name, found = STAGES[stage]
-    if stage == "naming files":
-        monkeypatch.setattr(parts, name, breaks(parts.path_of, lambda client_id, *_: client_id == POISON))
-    else:
-        monkeypatch.setattr(module, name, breaks(getattr(module, name), found))
-    if stage == "encoding":
-        from isotherm.land import store
-
-        monkeypatch.setattr(store, "encode", lander.encode)
+    break_at(monkeypatch, stage)
     client = POISON if stage == "naming files" else "a"
     good = [record("a", f"b{n}", [event(NOW + n)], batch={"viewport": {"w": 5, "h": 6}}) for n in range(7)]
     bad = record(client, "bad", [event(NOW), event(NOW)], screen_id=POISON, batch={"viewport": {"w": 5, "h": 6}})
@@ -195,6 +199,95 @@ def test_a_line_of_a_sink_s_file_is_kept_once_too(world: World, dead: EventLog, 
     assert one(dead, entry.place).content == b"nonsense"
     assert "one.jsonl, line 2" in entry.head.detail
     assert sums(world)["dead"] == 1
+
+
+def scanner_of(world: World, dead: EventLog, root: Path, checkpoint: Callable[[str], None] = lambda _: None) -> Scanner:
+    settings = world.settings.model_copy(update={"scan": root.as_uri()})
+    source = open_source(settings)
+    return Scanner(settings, world.log, source, world.lake, world.manifest, world.clock, checkpoint, dead=dead)
+
+
+def sink_file(root: Path, client: str = "a", good: int = 7) -> bytes:
+    """A file with garbage, and with a line in the middle that breaks landing, which is returned; no newline at the
+    end, as one sink writes them."""
+    root.mkdir()
+    shape = {"viewport": {"w": 5, "h": 6}}
+    lines = [record("a", f"b{n}", [event(NOW + n)], batch=shape).value for n in range(good)]
+    bad = record(client, "bad", [event(NOW), event(NOW)], screen_id=POISON, batch=shape).value
+    (root / "one.jsonl").write_bytes(b"\n".join([*lines[:4], bad, b"nonsense", *lines[4:]]))
+    return bad
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_line_that_breaks_landing_somewhere_costs_only_itself(
+    world: World, dead: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    break_at(monkeypatch, stage)
+    client = POISON if stage == "naming files" else "a"
+    bad = sink_file(tmp_path / "sink", client)
+    scanner = scanner_of(world, dead, tmp_path / "sink")
+    assert scanner.step() == 7
+    assert world.identities() == [("a", f"b{n}", 0) for n in range(7)]
+    # The line of garbage says of no event; it counts as one.
+    assert (sums(world)["landed"], sums(world)["dead"]) == (7, 3)
+    [entry] = look(dead, world.engine, Wanted(client_id=client))
+    letter = one(dead, entry.place)
+    assert (letter.content, letter.stage, letter.bytes, letter.time) == (bad, "scan", len(bad), NOW)
+    assert letter.reason == ("unusable" if stage == "decoding" else "lander_error")
+    assert "one.jsonl, line 5" in letter.detail
+    assert ("no such thing" in letter.detail) == (stage != "decoding")
+    assert scanner.status().waiting == []
+    assert world.objects() == {file.path for file in world.manifest.listed()}
+    assert scanner_of(world, dead, tmp_path / "sink").step() == 0
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("at", [step for step in STEPS if step != "committed"])
+def test_a_scan_that_dies_around_such_a_line_counts_it_once(
+    world: World, dead: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, nth: int
+) -> None:
+    break_at(monkeypatch, "encoding")
+    sink_file(tmp_path / "sink")
+    steps: list[str] = []
+
+    def die(step: str) -> None:
+        steps.append(step)
+        if steps.count(at) == nth:
+            raise KeyboardInterrupt
+
+    if at in ("written", "landed") and nth == 2:
+        # Only the second try comes so far, and it does once.
+        scanner_of(world, dead, tmp_path / "sink", die).drain()
+        assert steps == ["dead", "pending", "dead", "pending", "written", "landed"]
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            scanner_of(world, dead, tmp_path / "sink", die).drain()
+        scanner_of(world, dead, tmp_path / "sink").drain()
+    assert world.identities() == [("a", f"b{n}", 0) for n in range(7)]
+    assert (sums(world)["landed"], sums(world)["dead"]) == (7, 3)
+    assert dead.head(0) == len(look(dead, world.engine, Wanted())) == 2
+
+
+def test_a_file_that_was_written_anew_meanwhile_is_left_to_the_next_scan(
+    world: World, dead: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink_file(tmp_path / "sink")
+    file = tmp_path / "sink" / "one.jsonl"
+    real = rowhash.of_table
+
+    def broken(table: Any) -> Any:
+        if in_table(table):
+            file.write_bytes(record("a", "other", [event(NOW)]).value)
+            raise ZeroDivisionError("no such thing")
+        return real(table)
+
+    monkeypatch.setattr(rowhash, "of_table", broken)
+    scanner = scanner_of(world, dead, tmp_path / "sink")
+    with pytest.raises(NotLanded, match="no such thing"):
+        scanner.step()
+    assert scanner.step() == 1
+    assert world.identities() == [("a", "other", 0)]
+    assert look(dead, world.engine, Wanted(reason="lander_error")) == []
 
 
 class Refusing:
