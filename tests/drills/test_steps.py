@@ -43,6 +43,8 @@ LIVE = [
     *(f"land.{name}" for name in store.STEPS),
     *(f"tile.{name}" for name in jobs.STEPS),
 ]
+EVERY_RUN = ("collect.append", "land.landed")
+"""What every test run kills at, with one system; the others are left to `make drills`."""
 KILLED = {
     "backup/restore.py": restore.STEPS,
     "backup/take.py": take.STEPS,
@@ -123,9 +125,14 @@ def struck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Struck]:
         system.stop()
 
 
-@pytest.mark.drill
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("step", LIVE)
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(step, marks=pytest.mark.xdist_group("steps") if step in EVERY_RUN else pytest.mark.drill)
+        for step in LIVE
+    ],
+)
 def test_killed_under_load(struck: Struck, step: str) -> None:
     name = f"killed-at-{step}"
     # A segment of the log is full after 4 MiB: it takes large batches to see one end.
