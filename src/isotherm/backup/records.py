@@ -12,7 +12,7 @@ from isotherm.backup.inventory import Damaged
 from isotherm.clock import DAY_MS, HOUR_MS, iso
 from isotherm.config import Settings
 from isotherm.eventlog.port import ID_BYTES, EventLog, Record, Stored
-from isotherm.events import Counts, encode_envelope, hour_of, record_id, record_key, slice_id
+from isotherm.events import FLAG_IMPORT, Counts, encode_envelope, hour_of, record_id, record_key, slice_id
 
 PIECE_BYTES: Final = 32 << 20
 KNOWN_MS: Final = DAY_MS + HOUR_MS
@@ -46,6 +46,7 @@ class _Facts(msgspec.Struct):
     screen_id: str
     batch_id: str
     counts: Counts
+    flags: list[str] = []
     batch: msgspec.Raw = msgspec.Raw()
 
 
@@ -55,7 +56,8 @@ _decoder = msgspec.json.Decoder(_Facts)
 def name_record(stored: Stored, identity: str, settings: Settings) -> Named:
     """The record's key and id, as the collector made them.
 
-    A record without events has no id of its own; it gets one from its place, so that it too is put back only once.
+    A record without events has no id of its own; it gets one from its place, so that it too is put back only once. So
+    do records of imports and replays: several of them may belong to one batch, and landing compares their rows.
     """
     place = place_id(identity, stored)
     try:
@@ -64,7 +66,7 @@ def name_record(stored: Stored, identity: str, settings: Settings) -> Named:
         return Named(stored, "", place)
     by_client = settings.log_key == "client"
     key = facts.client_id if by_client else record_key(facts.client_id, facts.screen_id)
-    if bytes(facts.batch) in (b"", b"null"):
+    if bytes(facts.batch) in (b"", b"null") or FLAG_IMPORT in facts.flags:
         return Named(stored, key, place)
     hours = list(facts.counts.accepted)
     if settings.log_timestamp == "event" and len(hours) == 1 and hours[0].isdecimal():

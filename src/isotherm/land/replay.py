@@ -6,6 +6,7 @@ the lander compares its rows with what their hour already holds. So a replay may
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from msgspec import Struct
@@ -15,7 +16,7 @@ from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog, Record
 from isotherm.land.lake import Lake
 from isotherm.land.landing import LakeFile
-from isotherm.land.manifest import Manifest
+from isotherm.land.manifest import LEASE_MS, Manifest
 from isotherm.land.rebuild import records_of
 from isotherm.land.write import read_pieces
 
@@ -26,6 +27,8 @@ _ROOM: Final = 0.5
 """Part of a log with a size limit that a replay fills at most: the rest is for what comes in meanwhile."""
 _ASKED_BYTES: Final = 64 << 20
 """The log is asked for its size after so many bytes."""
+
+_RENEW_MS: Final = LEASE_MS // 6
 
 
 class Plan(Struct, frozen=True):
@@ -87,9 +90,13 @@ class Replay:
             # All rows, also those that no map holds: what becomes of them is decided where they land.
             chosen = self._manifest.snapshot(start=hour, end=hour + HOUR_MS, client_ids=client_ids, raw_only=None)
             with chosen as snapshot:
-                for file in snapshot.files:
-                    yield from self._file(file)
-                    self._manifest.renew(snapshot)
+                renewed_at = self._manifest.clock.now_ms()
+                for step in chain.from_iterable(map(self._file, snapshot.files)):
+                    # A step may have waited for the log: the files must be there for as long as that takes.
+                    if self._manifest.clock.now_ms() - renewed_at > _RENEW_MS:
+                        self._manifest.renew(snapshot)
+                        renewed_at = self._manifest.clock.now_ms()
+                    yield step
 
     def _file(self, file: LakeFile) -> Iterator[Progress]:
         for table in read_pieces(self._lake, file, _PIECE_ROWS):

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from landing import NOW, event, record
+from msgspec.structs import replace
 
 from isotherm.backup import keep, marks, unfinished
 from isotherm.backup.inventory import Damaged, Entry, object_path
@@ -20,12 +21,15 @@ from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
 from isotherm.config import Settings
 from isotherm.errors import ConfigError, IsothermError
 from isotherm.eventlog.port import Record, open_log
-from isotherm.events import record_id
+from isotherm.events import FLAG_IMPORT, FLAG_REPLAY, record_id, replay_id
 from isotherm.land import rounds
 from isotherm.land.merge import merge_closed
 from isotherm.land.retention import expire_raw
 from isotherm.store.db import migrate_within, open_db, writing
 from isotherm.store.tables import metadata
+
+
+HOUR = NOW - NOW % HOUR_MS
 
 
 class Killed(BaseException):
@@ -103,6 +107,23 @@ def test_a_batch_that_comes_again_after_the_restore_does_not_count_twice(full: A
     other.send("a", batch="waiting", events=2)
     other.prove()
     assert other.expected == full.expected
+
+
+def test_pieces_of_one_replayed_batch_all_come_back(full: Any, make: Any, target: Target) -> None:
+    """Such records share their batch with the one that the sender sent, and with each other."""
+    full.send("a", batch="sent", events=1)
+    for position in (1, 2, 3):
+        flags = [FLAG_IMPORT, FLAG_REPLAY] if position < 3 else [FLAG_IMPORT]
+        one = record("a", "sent", [event(NOW)], positions=[position], flags=flags)
+        identity = replay_id("a", "sent", HOUR, position) if position < 3 else None
+        full.log.append([replace(one, id=identity)])
+    full.expected["a"] += 3
+    full.back_up(target)
+    other = make("restored")
+    other.restore(target)
+    other.expected = full.expected
+    other.prove()
+    full.prove()
 
 
 def test_on_the_log_it_came_from_nothing_is_appended_again(full: Any, make: Any, target: Target) -> None:

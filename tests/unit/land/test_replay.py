@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from landing import DOUBLES, NOW, TEXT, World, event, record
+from msgspec.structs import replace
 
-from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
+from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS, ManualClock
 from isotherm.config import Settings
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog, Position, Record, Stored, open_log
@@ -220,6 +221,44 @@ def test_a_merge_in_between_changes_nothing(make_world: Callable[..., World]) ->
     target.lander().drain()
     assert rows(target) == rows(world)
     assert done.rows == 12
+
+
+def test_what_landed_of_a_batch_since_the_last_replay_goes_with_the_next(make_world: Callable[..., World]) -> None:
+    """A dead letter brings events of a batch that were rejected before, and merging puts them beside the others."""
+    from isotherm.land.merge import merge_closed
+
+    world, target = make_world(), make_world()
+    some = [event(HOUR + n) for n in range(4)]
+    world.append(record("a", "b1", [some[0], some[2]], positions=[0, 2]))
+    world.lander().drain()
+    replay(world, target)
+    target.lander().drain()
+    world.append(replace(record("a", "b1", some, flags=[FLAG_IMPORT]), id=None))
+    world.lander().drain()
+    world.clock.advance(3 * HOUR_MS)
+    assert merge_closed(world.settings, world.lake, world.manifest, world.clock.now_ms())
+    replay(world, target)
+    target.lander().drain()
+    assert [one[2] for one in target.identities()] == [0, 1, 2, 3]
+    assert sums(target)["landed"] == 4
+
+
+def test_a_replay_that_waits_long_for_the_log_keeps_its_files(make_world: Callable[..., World]) -> None:
+    """Hours pass, the files are merged meanwhile, and the sweeper looks for what nobody needs."""
+    from isotherm.land.merge import merge_closed
+
+    world, target = make_world(), make_world()
+    fill(world)
+
+    def wait(_: float) -> None:
+        world.clock.advance(40 * MINUTE_MS)
+        merge_closed(world.settings, world.lake, world.manifest, world.clock.now_ms())
+        world.manifest.sweep(world.lake)
+
+    log: Any = Busy(target.log)
+    list(Replay(world.lake, world.manifest, log, target.clock, wait=wait).run(0, NOW + DAY_MS, None))
+    target.lander().drain()
+    assert rows(target) == rows(world)
 
 
 def test_a_range_and_a_client_are_all_that_goes(make_world: Callable[..., World]) -> None:
