@@ -28,7 +28,6 @@ from isotherm.land.retention import expire_raw
 from isotherm.store.db import migrate_within, open_db, writing
 from isotherm.store.tables import metadata
 
-
 HOUR = NOW - NOW % HOUR_MS
 
 
