@@ -62,13 +62,16 @@ def run_app(settings: Settings, role: str, *, with_jobs: bool, supervised: bool)
         server = _server(parts, with_jobs=with_jobs)
         workers = Workers(logger, lambda: _ask(server))
         with stop_signals(lambda: _ask(server), ignore_interrupt=supervised):
-            if with_jobs:
-                _start_jobs(parts, workers)
-            workers.start("measures", parts.measures.run)
-            logger.info("serving", url=address, pid=os.getpid())
-            _serve(server, listening)
-            logger.info("stopping")
-            stopped = workers.join()
+            try:
+                if with_jobs:
+                    _start_jobs(parts, workers)
+                workers.start("measures", parts.measures.run)
+                logger.info("serving", url=address, pid=os.getpid())
+                _serve(server, listening)
+                logger.info("stopping")
+            finally:
+                # Before the stores are closed, which they work on.
+                stopped = workers.join()
             if with_jobs and not workers.broken:
                 _drain(parts, logger)
         logger.info("stopped")
@@ -124,10 +127,15 @@ def _facts_of_serving(parts: Parts) -> dict[str, Any]:
 
 
 def _start_jobs(parts: Parts, workers: Workers) -> None:
-    workers.start("lander", parts.scanner.run if parts.settings.scan else parts.lander.run)
-    workers.start("scheduler", parts.scheduler.run)
-    workers.start("verify", nightly(parts).run)
-    workers.start("stream", parts.stream.run)
+    """All are made before one is started: what refuses to start ends the process at once."""
+    jobs = {
+        "lander": parts.scanner.run if parts.settings.scan else parts.lander.run,
+        "scheduler": parts.scheduler.run,
+        "verify": nightly(parts).run,
+        "stream": parts.stream.run,
+    }
+    for name, run in jobs.items():
+        workers.start(name, run)
 
 
 def _drain(parts: Parts, logger: Any) -> None:
