@@ -15,6 +15,7 @@ from isotherm.land import rounds
 from isotherm.land.find import Batch, Event, Place
 from isotherm.land.find import find as find_events
 from isotherm.land.retention import expire_raw, expire_records
+from isotherm.land.steady import WORKS, SteadyClock
 from isotherm.land.upkeep import Upkeep
 from isotherm.land.waiting import Intake
 from isotherm.land.waiting import Unlanded as LanderUnlanded
@@ -89,10 +90,13 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def retention_job(parts: "Parts") -> Retain:
-    """A round of retention as steps {store, removed}, the second empty when nothing was due."""
+    """A round of retention as steps {store, removed}, the second empty when nothing was due.
+
+    Whoever asks for it vouches for the clock.
+    """
 
     def job() -> Steps:
-        now, upkeep = parts.clock.now_ms(), upkeep_of(parts)
+        now, upkeep = max(SteadyClock(parts.engine, parts.clock, name).believe() for name in WORKS), upkeep_of(parts)
         work: tuple[tuple[str, Callable[[], object]], ...] = (
             ("raw", lambda: expire_raw(parts.settings, parts.manifest, now)),
             ("tiles", lambda: expire(parts.engine, parts.olap, now, parts.settings)),

@@ -14,6 +14,7 @@ from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.events import client_id_ok
 from isotherm.land import rounds
+from isotherm.land.steady import leaps
 from isotherm.rollup.due import Due, due
 from isotherm.store.db import open_db
 
@@ -118,7 +119,15 @@ def _say(found: list[Due], log_due: dict[str, Any] | None, last: dict[str, Any])
             f"\nlog: {log_due['kept_days']} days, {size(log_due['bytes'])}; past them: {past['segments']:,} segments, "
             f"{size(past['bytes'])} (what is not landed stays)"
         )
+    for before, after in leaps(last):
+        out.print(
+            f"\nthe clock leapt from {moment(before)} to {moment(after)}: nothing is removed by it for a day; --apply "
+            "believes it at once",
+            markup=False,
+        )
     for name, one in last.items():
+        if name.startswith("clock."):
+            continue
         did = (
             f"last removed something at {one['did_at'][:19]}: {_short(one['did'])}" if one["did_at"] else "nothing yet"
         )

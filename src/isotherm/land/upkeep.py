@@ -15,6 +15,7 @@ from isotherm.land import archive, known, merge, retention, rounds, views
 from isotherm.land.dead import DeadBin
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import Manifest
+from isotherm.land.steady import SteadyClock
 from isotherm.store.db import writing
 
 _PERIOD_S: Final = 30.0
@@ -48,6 +49,7 @@ class Upkeep:
         self._dead = dead
         self._stop = threading.Event()
         self._records_at: int | None = None
+        self._steady = SteadyClock(manifest.engine, clock, "land")
 
     def run(self, stop: threading.Event) -> None:
         """Work now and every 30 seconds until `stop` is set. Errors go to `failed`; the next round tries again."""
@@ -68,7 +70,7 @@ class Upkeep:
         """
         self._stop = stop
         failures: list[Exception] = []
-        for part in self.parts(self._clock.now_ms()):
+        for part in self.parts(self._steady.now_ms()):
             self._unless_stopped()
             try:
                 part()

@@ -129,6 +129,15 @@ def _drop_maps(olap: Olap, level: Level, limits: Sequence[Cut]) -> None:
         )
 
 
+def keep_backstop(olap: Olap, settings: Settings) -> None:
+    """Have the table its TTLs, or none in a store that does nothing while this program does not run: there a TTL could
+    only do harm, when the host's clock leaps, which our own clock does not follow at once (`land.steady`)."""
+    if not olap.embedded:
+        set_backstop(olap, settings)
+    elif " TTL " in _made(olap):
+        olap.command(f"ALTER TABLE {olap.layout.stored('maps')} REMOVE TTL", profile="maintain")
+
+
 def set_backstop(olap: Olap, settings: Settings) -> None:
     """Give the table TTLs that only matter when this program no longer runs; nothing when they are right already."""
     clients = ("", *settings.retention)
@@ -138,13 +147,18 @@ def set_backstop(olap: Olap, settings: Settings) -> None:
         for level, kept in days.items()
     )
     stored = olap.layout.stored("maps")
-    made = olap.query(
-        "SELECT create_table_query AS q FROM system.tables WHERE name = {name:String} AND database = currentDatabase()",
-        {"name": stored},
-    )
-    if rules not in made.to_pylist()[0]["q"]:
+    if rules not in _made(olap):
         olap.command(
             f"ALTER TABLE {stored}{olap.layout.on_cluster} MODIFY TTL {rules}"
             " SETTINGS materialize_ttl_after_modify = 0",
             profile="maintain",
         )
+
+
+def _made(olap: Olap) -> str:
+    """The statement that would create the table of maps as it is."""
+    made = olap.query(
+        "SELECT create_table_query AS q FROM system.tables WHERE name = {name:String} AND database = currentDatabase()",
+        {"name": olap.layout.stored("maps")},
+    )
+    return str(made.to_pylist()[0]["q"])

@@ -20,13 +20,14 @@ from isotherm.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, iso
 from isotherm.config import Settings
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import Manifest
+from isotherm.land.steady import SteadyClock
 from isotherm.metrics import COMPONENT_EVENTS, DIRTY_BUCKETS, TILES_FAILING
 from isotherm.rollup import dirty as marks
 from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.engines.port import open_engine
 from isotherm.rollup.jobs import Expired, Jobs, Outcome
 from isotherm.rollup.leases import Busy
-from isotherm.rollup.retention import expire, set_backstop
+from isotherm.rollup.retention import expire, keep_backstop
 from isotherm.store.db import next_version, reading, writing
 from isotherm.store.olap import Olap
 from isotherm.store.tables import dirty
@@ -93,6 +94,7 @@ class Scheduler:
         self._past: dict[Bucket, _Past] = {}
         self._first_seen: dict[Bucket, int] = {}
         self._upkeep_due = self._last_step = 0
+        self._steady = SteadyClock(engine, clock, "tiles")
         self._status = Status()
 
     def run(self, stop: threading.Event) -> None:
@@ -112,8 +114,8 @@ class Scheduler:
         self._notice_clock(now)
         if now >= self._upkeep_due:
             self._upkeep_due = now + UPKEEP_MS
-            set_backstop(self.olap, self.settings)
-            expire(self.database, self.olap, now, self.settings)
+            keep_backstop(self.olap, self.settings)
+            expire(self.database, self.olap, self._steady.now_ms(), self.settings)
         with reading(self.database) as connection:
             waiting = _dirty_buckets(connection)
         self._remember(waiting, now)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, duration
+from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, duration, iso
+from isotherm.land.steady import leaps
 
 LATE_MS: Final = 10 * MINUTE_MS
 """A record that waits for longer than this says that something is wrong, or has too little room."""
@@ -19,7 +20,7 @@ def problems_of(facts: Mapping[str, Any], now_ms: int) -> list[str]:
     """What is not well; `facts` as GET /v1/status has them. What a process does not know is no problem of its own."""
     lander = facts.get("lander") or {}
     found = landing(lander, now_ms)
-    for part in (_errors, _tiles, _truth, _room):
+    for part in (_errors, _tiles, _truth, _room, _clocks):
         found += part(facts, now_ms)
     return found
 
@@ -98,6 +99,14 @@ def _room(facts: Mapping[str, Any], now_ms: int) -> Iterator[str]:
     measured = facts.get("measured_at")
     if measured is not None and now_ms - measured > HOUR_MS:
         yield f"ledger and stores were last measured {_time(now_ms - measured)} ago: see what the app logs"
+
+
+def _clocks(facts: Mapping[str, Any], _: int) -> Iterator[str]:
+    for before, after in leaps(facts.get("rounds") or {}):
+        yield (
+            f"the clock leapt ahead by {_time(after - before)}, to {iso(after)}: nothing is removed by it for a day; "
+            "set it right, or, where it is right, run `isotherm retention --apply`"
+        )
 
 
 def _time(ms: int) -> str:

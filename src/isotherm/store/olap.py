@@ -27,13 +27,15 @@ class OlapGone(OperationalError, IsothermError):
 class Olap(Protocol):
     """A tile store; every method may be called from any thread.
 
-    `where` is how a person finds it, without secrets; `layout` is how its tables are named and spread. Errors of the
-    store are subclasses of clickhouse_connect's Error; Backpressure when the profile's limits are reached, OlapGone
-    when a server does not answer.
+    `where` is how a person finds it, without secrets; `layout` is how its tables are named and spread; an `embedded`
+    one does nothing, not even by its own clock, while this program does not run. Errors of the store are subclasses of
+    clickhouse_connect's Error; Backpressure when the profile's limits are reached, OlapGone when a server does not
+    answer.
     """
 
     where: str
     layout: Layout
+    embedded: bool
 
     def query(self, sql: str, params: Params | None = None, profile: Profile = "read") -> pa.Table:
         """Rows of a SELECT as an Arrow table: all of them, or an error."""

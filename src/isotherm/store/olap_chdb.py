@@ -35,6 +35,7 @@ class ChdbOlap:
         self.folder = folder
         self.where = str(folder)
         self.layout = Layout()
+        self.embedded = True
         self._settings = profiles(settings)
         self._lock_file = _lock(folder)
         self._guard = threading.Lock()

@@ -100,6 +100,7 @@ class ServerOlap:
             raise ConfigError(f"olap: {target.ca_file}: no such file of certificates (ca_cert in the URL)")
         self.where = f"ClickHouse at {target.address}, database {target.database}"
         self.layout = layout
+        self.embedded = False
         self._target = target
         self._settings = {name: profile | server_settings(layout) for name, profile in profiles(settings).items()}
         self._quiet = quiet_seconds

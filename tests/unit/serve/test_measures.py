@@ -205,6 +205,11 @@ WELL: dict[str, Any] = {
         ({"log": {"bytes": 95, "max_bytes": 100, "set_aside": ["x.damaged"]}}, ["the log holds 95", "x.damaged"]),
         ({"disks": [{"store": "lake", "free": 1 << 30, "size": 1 << 41}]}, ["the disk of lake has"]),
         ({"measured_at": NOW - 2 * HOUR_MS}, ["last measured 2 h 0 min ago"]),
+        ({"rounds": {"clock.land": {"did": {"by": NOW}}, "raw": {"did": {"hours": 1}}}}, []),
+        (
+            {"rounds": {"clock.land": {"did": {"by": 0, "leapt_at": 50 * HOUR_MS, "last": 51 * HOUR_MS}}}},
+            ["the clock leapt ahead by 2 d 3 h, to 1970-01-03T03:00:00.000Z"],
+        ),
     ],
 )
 def test_what_is_not_well_is_said_in_sentences(change: dict[str, Any], said: list[str]) -> None:

@@ -40,6 +40,7 @@ class Recorder:
     def __init__(self, layout: Layout, olap: Olap, engines: dict[str, str] | None = None) -> None:
         self.engines = engines or {}
         self.where = "nowhere"
+        self.embedded = False
         self.layout = layout
         self.said: list[str] = []
         self._olap = olap
