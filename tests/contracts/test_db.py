@@ -38,7 +38,7 @@ from isotherm.store.tables import (
     positions,
     screen_shapes,
 )
-from isotherm.store.upsert import among, upsert
+from isotherm.store.upsert import among, upsert, with_key
 
 NOW = 1_770_000_000_000
 SPAWN = multiprocessing.get_context("spawn")
@@ -262,8 +262,12 @@ def test_rows_are_found_by_any_number_of_values(engine: sa.Engine) -> None:
             connection.execute(sa.select(ledger.c.hour).where(condition)).all()
             for condition in among(connection, ledger.c.client_id, [])
         ]
+        columns = (ledger.c.client_id, ledger.c.hour)
+        named = list(with_key(connection, columns, wanted))
+        assert list(with_key(connection, columns, [])) == []
     assert sorted(hour for part in found for hour in part) == list(numbers[::2])
     assert not any(nothing)
+    assert sorted(named) == sorted((f"c{n}", n) for n in numbers[::2])
 
 
 def test_values_of_every_width_come_back(engine: sa.Engine) -> None:

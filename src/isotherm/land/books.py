@@ -39,6 +39,8 @@ _MOST: Final = 10_000_000
 """Cap of one number a sender reports, so that no sender can overflow a sum."""
 _DIGITS: Final = 15
 """Of a moment in ms in the year 9999."""
+_UNREADABLE: Final = {"": 1}
+"""What a record says of accepted events when nobody can read it."""
 _CHUNK: Final = 10_000
 """Rows of one statement."""
 
@@ -53,44 +55,41 @@ class Books:
         self.close_delay_ms = close_delay_ms
         self.counts: Counter[Key] = Counter()
         self.screens: dict[ScreenKey, list[int]] = {}
-        self.views: dict[bytes, tuple[str, list[views.Part]]] = {}
+        self.views: dict[tuple[str, str], list[views.Part]] = {}
 
     def add_tallies(self, tallies: Iterable[Tally]) -> None:
         """Add what the records say about themselves. One that nobody can read is one event of the client ''."""
-        sums: dict[tuple[str, int], list[int]] = {}
+        accepted: dict[tuple[str, str, int, str], int] = {}
         for tally in tallies:
-            hour = hour_of(tally.received_at)
-            total = sums.setdefault((tally.client_id, hour), [0, 0, 0])
             own = tally.counts
-            if own is None:
-                accepted, rejected = 1, 0
-                self._add(tally.client_id, tally.screen_id, hour, "accepted", 1)
-            else:
-                accepted = 0
-                for text, events in own.accepted.items():
-                    accepted += events
-                    self._add(tally.client_id, tally.screen_id, _event_hour(text, hour), "accepted", events)
-                rejected = self._refused(tally, hour) if own.rejected or own.duplicate or own.dropped else 0
-                total[2] += own.duplicate
-            total[0] += accepted
-            total[1] += rejected
-            if own is not None and own.sequence is not None:
-                self._add_view(tally, own.events or accepted + rejected + own.duplicate)
+            hour = tally.received_at // HOUR_MS * HOUR_MS
+            whole = 0
+            for text, events in (_UNREADABLE if own is None else own.accepted).items():
+                whole += events
+                key = (tally.client_id, tally.screen_id, hour, text)
+                accepted[key] = accepted.get(key, 0) + events
+            if own is not None:
+                refused = own.rejected or own.duplicate or own.dropped
+                others = self._refused(tally, hour) if refused else 0
+                if own.sequence is not None:
+                    came = self.views.setdefault((tally.client_id, own.sequence.view), [])
+                    views.note(came, own.sequence.first_event, own.events or whole + others, hour)
             if tally.dead:
-                self._add_dead(tally, hour, accepted)
-        for (client_id, hour), (accepted, rejected, duplicate) in sums.items():
-            self.counts[client_id, hour, "received", ""] += accepted + rejected + duplicate
-            self.counts[client_id, hour, "accepted", ""] += accepted
-            self.counts[client_id, hour, "duplicate", ""] += duplicate
+                self._add_dead(tally, hour, whole)
+        for (client_id, screen_id, hour, text), events in accepted.items():
+            self._add(client_id, screen_id, _event_hour(text, hour), "accepted", events)
+            self.counts[client_id, hour, "accepted", ""] += events
+            self.counts[client_id, hour, "received", ""] += events
 
     def add_rows(self, part: Part, kept: Mask) -> None:
         """Add what becomes of a part's rows: `kept` ones are landed."""
         received = int64(part.table, "received_at")
         screens = part.table.column("screen_id").combine_chunks()
         names, codes = screens.dictionary.to_pylist(), screens.indices.to_numpy()
-        first, last = int(received.min()) // HOUR_MS, int(received.max()) // HOUR_MS
+        newest = int(received.max())
+        first, last = int(received.min()) // HOUR_MS, newest // HOUR_MS
         hours = None if first == last else received // HOUR_MS
-        for measure, mask in self._fates(part, kept, received):
+        for measure, mask in self._fates(part, kept, received, newest):
             events = len(codes) if mask is None else int(np.count_nonzero(mask))
             if not events:
                 continue
@@ -107,7 +106,7 @@ class Books:
             screens = part.table.column("screen_id").combine_chunks()
             self._add_screens(part, screens.dictionary.to_pylist(), screens.indices.to_numpy(), "landing_duplicate")
 
-    def _fates(self, part: Part, kept: Mask, received: Any) -> Iterable[tuple[str, Mask | None]]:
+    def _fates(self, part: Part, kept: Mask, received: Any, newest: int) -> Iterable[tuple[str, Mask | None]]:
         """What becomes of which rows; None for all of them."""
         whole = bool(kept.all())
         yield "landed", None if whole else kept
@@ -120,7 +119,7 @@ class Books:
             if nowhere is not None:
                 yield "no_position", kept & nowhere
         closed = part.hour + HOUR_MS + self.close_delay_ms
-        if received.max() > closed:
+        if newest > closed:
             yield "late", kept & (received > closed)
 
     def _add(self, client_id: str, screen_id: str, hour: int, measure: str, events: int) -> None:
@@ -137,7 +136,7 @@ class Books:
                 self._add(part.client_id, name, part.hour, measure, events)
 
     def _refused(self, tally: Tally, hour: int) -> int:
-        """What a record says beside accepted events. Returns the rejected ones."""
+        """What a record says beside accepted events. Returns the events that were rejected, or known before."""
         own = tally.counts
         assert own is not None
         rejected = 0
@@ -150,15 +149,9 @@ class Books:
         for measure, events in (("rejected", rejected), ("duplicate", own.duplicate)):
             if events:
                 self._add(tally.client_id, tally.screen_id, hour, measure, events)
-        return rejected
-
-    def _add_view(self, tally: Tally, events: int) -> None:
-        assert tally.counts is not None
-        assert tally.counts.sequence is not None
-        part = views.part_of(tally.counts.sequence, events, tally.received_at)
-        if part is not None and events:
-            one = views.view_id(tally.client_id, tally.counts.sequence.view)
-            self.views.setdefault(one, (tally.client_id, []))[1].append(part)
+        self.counts[tally.client_id, hour, "duplicate", ""] += own.duplicate
+        self.counts[tally.client_id, hour, "received", ""] += rejected + own.duplicate
+        return rejected + own.duplicate
 
     def _add_dead(self, tally: Tally, hour: int, accepted: int) -> None:
         self.counts[tally.client_id, hour, "dead", ""] += accepted

@@ -18,7 +18,7 @@ from isotherm.events import record_id
 from isotherm.land.columns import BatchRef
 from isotherm.land.effects import Lost
 from isotherm.store.tables import known_ids
-from isotherm.store.upsert import among, upsert
+from isotherm.store.upsert import upsert, with_key
 
 KEPT_MS: Final = DAY_MS + HOUR_MS
 """A sender comes again for a day at most; the hour is for clocks that differ and records that were long under way."""
@@ -48,11 +48,8 @@ class Judged(Struct, frozen=True):
 
 def look_up(connection: Connection, ids: Iterable[bytes]) -> dict[bytes, bytes | None]:
     """Those of the ids that are known."""
-    found: dict[bytes, bytes | None] = {}
-    for condition in among(connection, known_ids.c.id, dict.fromkeys(ids)):
-        statement = sa.select(known_ids.c.id, known_ids.c.positions).where(condition)
-        found |= {bytes(one): positions for one, positions in connection.execute(statement)}
-    return found
+    found = with_key(connection, (known_ids.c.id, known_ids.c.positions), dict.fromkeys(ids))
+    return {bytes(one): positions for one, positions in found}
 
 
 def judge(batches: Sequence[BatchRef], ids: Sequence[bytes], before: Known) -> Judged:

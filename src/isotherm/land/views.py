@@ -6,7 +6,7 @@ the highest number seen and the runs below it that never came; a batch that come
 a second time. What a view sent after its last batch that came is not known to anybody.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -16,9 +16,8 @@ from msgspec import Struct
 from sqlalchemy.engine import Connection
 
 from isotherm.clock import DAY_MS
-from isotherm.events import ViewSequence, hour_of
 from isotherm.store.tables import page_views
-from isotherm.store.upsert import among, upsert
+from isotherm.store.upsert import upsert, with_key
 
 KEPT_MS: Final = 2 * DAY_MS
 """A sender keeps what it could not send for a day at most; then nothing of a view comes any more."""
@@ -33,7 +32,7 @@ Run = tuple[int, int]
 """Events [first, end) of a view."""
 
 
-class Part(Struct, frozen=True):
+class Part(Struct):
     """The events [first, end) of a view, and the hour (ms) in which the record that holds them was received."""
 
     first: int
@@ -48,8 +47,8 @@ class View(Struct, frozen=True):
     missing: Sequence[Run] = ()
 
 
-Parts = Mapping[bytes, tuple[str, Sequence[Part]]]
-"""By the view's id: whose it is, and what came of it, in the order of the log."""
+Parts = Mapping[tuple[str, str], Sequence[Part]]
+"""By client and the view's name: what came of it, in the order of the log."""
 
 
 def view_id(client_id: str, view: str) -> bytes:
@@ -57,10 +56,20 @@ def view_id(client_id: str, view: str) -> bytes:
     return blake2b(f"{client_id}\0{view}".encode("utf-8", "surrogatepass"), digest_size=16, person=b"view").digest()
 
 
-def part_of(sequence: ViewSequence, events: int, received_at: int) -> Part | None:
-    """What a batch with so many events in its body stands for; None when its numbers cannot be true."""
-    end = sequence.first_event + events
-    return Part(sequence.first_event, end, hour_of(received_at)) if end <= MOST_EVENTS else None
+def note(known: list[Part], first: int, events: int, hour: int) -> None:
+    """Put what a batch with so many events in its body stands for behind what came of its view before.
+
+    What follows what came last, in the same hour, is one part with it. Numbers that cannot be true count for nothing.
+    """
+    end = first + events
+    if not events or end > MOST_EVENTS:
+        return
+    if known:
+        last = known[-1]
+        if last.end == first and last.hour == hour:
+            last.end = end
+            return
+    known.append(Part(first, end, hour))
 
 
 def add(view: View, part: Part) -> tuple[View, int]:
@@ -87,36 +96,36 @@ def count(connection: Connection, parts: Parts) -> dict[tuple[str, int, str, str
 
     A batch that shows that events were sent before it adds those to the hour in which it was received.
     """
-    if not parts:
-        return {}
-    views = _look_up(connection, parts)
-    counts: dict[tuple[str, int, str, str], int] = {}
+    ids = {view_id(*key): (key[0], came) for key, came in parts.items() if came}
+    before = _look_up(connection, ids)
+    sums: dict[tuple[str, int], list[int]] = {}
     rows: list[dict[str, Any]] = []
-    for one, (client_id, came) in parts.items():
-        view = views.get(one, _NEW)
+    for one, (client_id, came) in ids.items():
+        view, seen_at = before.get(one, _NEW), 0
         for part in came:
-            sent = view.sent
+            total = sums.setdefault((client_id, part.hour), [0, 0])
+            total[0] -= view.sent
             view, new = add(view, part)
-            for measure, events in (("sent", view.sent - sent), ("sequenced", new)):
-                if events:
-                    key = (client_id, part.hour, measure, "")
-                    counts[key] = counts.get(key, 0) + events
-        seen_at = max(part.hour for part in came)
+            total[0] += view.sent
+            total[1] += new
+            seen_at = max(seen_at, part.hour)
         rows.append({"id": one, "sent": view.sent, "missing": _pack(view.missing), "seen_at": seen_at})
     upsert(connection, page_views, rows, update=("sent", "missing"), greatest=("seen_at",))
-    return counts
+    return {
+        (client_id, hour, measure, ""): events
+        for (client_id, hour), found in sums.items()
+        for measure, events in zip(("sent", "sequenced"), found, strict=True)
+        if events
+    }
 
 
 _NEW: Final = View()
+_COLUMNS: Final = (page_views.c.id, page_views.c.sent, page_views.c.missing)
 
 
-def _look_up(connection: Connection, ids: Iterable[bytes]) -> dict[bytes, View]:
-    found: dict[bytes, View] = {}
-    for condition in among(connection, page_views.c.id, list(ids)):
-        statement = sa.select(page_views.c.id, page_views.c.sent, page_views.c.missing).where(condition)
-        for one, sent, missing in connection.execute(statement):
-            found[bytes(one)] = View(sent, _unpack(missing))
-    return found
+def _look_up(connection: Connection, ids: Collection[bytes]) -> dict[bytes, View]:
+    found = with_key(connection, _COLUMNS, ids)
+    return {bytes(one): View(sent, _unpack(missing)) for one, sent, missing in found}
 
 
 def forget(connection: Connection, landed_until_ms: int) -> int:

@@ -1,10 +1,13 @@
 """Statements over many rows, which SQLAlchemy spells per dialect: INSERT ... ON CONFLICT, and column IN (...).
 
 PostgreSQL takes a column's values as one array. A parameter per value would cost the client more than the server.
+SQLite's driver gets the rows as they are, with a text that is made once: what SQLAlchemy does for each row and value
+costs several times as much as the database itself.
 """
 
 import operator
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -32,24 +35,59 @@ def upsert(
     """
     if not rows:
         return
-    keys = list(table.primary_key.columns)
-    on_postgresql = connection.dialect.name == "postgresql"
-    statement = (postgresql if on_postgresql else sqlite).insert(table)
-    changed = {name: statement.excluded[name] for name in update}
-    changed |= {name: table.c[name] + statement.excluded[name] for name in add}
+    changes = (tuple(update), tuple(add), tuple(least), tuple(greatest))
+    if connection.dialect.name == "postgresql":
+        statement = _statement("postgresql", table, *changes)
+        if len({tuple(row[key.name] for key in table.primary_key.columns) for row in rows}) == len(rows) > 1:
+            connection.execute(statement.from_select(list(rows[0]), _unnested(table, rows)))
+        else:
+            # Also rows with the same key, one after the other: one statement cannot change a row twice.
+            connection.execute(statement, list(rows))
+    elif _plain(table):
+        text, values = _text(table, tuple(rows[0]), *changes)
+        connection.exec_driver_sql(text, list(map(values, rows)))
+    else:
+        connection.execute(_statement("sqlite", table, *changes), list(rows))
+
+
+Names = tuple[str, ...]
+
+
+@lru_cache(256)
+def _statement(dialect: str, table: sa.Table, update: Names, add: Names, least: Names, greatest: Names) -> Any:
+    """The INSERT without its values."""
+    statement: Any = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    new, old = statement.excluded, table.c
+    changed: dict[str, Any] = {name: new[name] for name in update}
+    changed |= {name: old[name] + new[name] for name in add}
     for names, better in ((least, operator.lt), (greatest, operator.gt)):
         for name in names:
-            new, old = statement.excluded[name], table.c[name]
-            changed[name] = sa.case((better(new, old), new), else_=old)
+            changed[name] = sa.case((better(new[name], old[name]), new[name]), else_=old[name])
+    keys = list(table.primary_key.columns)
     if changed:
-        statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=keys)
-    if on_postgresql and len({tuple(row[key.name] for key in keys) for row in rows}) == len(rows) > 1:
-        connection.execute(statement.from_select(list(rows[0]), _unnested(table, rows)))
-    else:
-        # Also rows with the same key, one after the other: one statement cannot change a row twice.
-        connection.execute(statement, list(rows))
+        return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+    return statement.on_conflict_do_nothing(index_elements=keys)
+
+
+@lru_cache(256)
+def _text(
+    table: sa.Table, given: Names, update: Names, add: Names, least: Names, greatest: Names
+) -> tuple[str, Callable[[Mapping[str, Any]], Sequence[Any]]]:
+    """For SQLite's driver: the INSERT of these columns, and what takes its values from a row."""
+    statement = _statement("sqlite", table, update, add, least, greatest)
+    compiled = statement.compile(
+        dialect=sqlite.dialect(paramstyle="qmark"), column_keys=list(given), for_executemany=True
+    )
+    names: Sequence[str] = compiled.positiontup
+    get = operator.itemgetter(*names)
+    return str(compiled), get if len(names) > 1 else lambda row: (row[names[0]],)
+
+
+@lru_cache(256)
+def _plain(table: sa.Table) -> bool:
+    """Whether SQLite's driver takes the values of all columns as they are."""
+    kinds = (sa.Integer, sa.Text, sa.Float, sa.Boolean, sa.LargeBinary)
+    return all(isinstance(column.type, kinds) and column.default is None for column in table.c)
 
 
 def _unnested(table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> "sa.Select[Any]":
@@ -78,3 +116,20 @@ def among(connection: Connection, column: "sa.Column[Any]", values: Collection[A
         return
     for start in range(0, len(wanted), _MOST_VARIABLES):
         yield column.in_(wanted[start : start + _MOST_VARIABLES])
+
+
+def with_key(
+    connection: Connection, columns: Sequence["sa.Column[Any]"], values: Collection[Any]
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of a table whose first of these columns has one of the values, as plain tuples."""
+    if connection.dialect.name == "postgresql":
+        for condition in among(connection, columns[0], values):
+            yield from map(tuple, connection.execute(sa.select(*columns).where(condition)))
+        return
+    wanted = list(values)
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    for start in range(0, len(wanted), _MOST_VARIABLES):
+        some = tuple(wanted[start : start + _MOST_VARIABLES])
+        marks = ",".join("?" * len(some))
+        text = f'SELECT {names} FROM "{columns[0].table.name}" WHERE "{columns[0].name}" IN ({marks})'
+        yield from map(tuple, connection.exec_driver_sql(text, some))
