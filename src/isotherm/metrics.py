@@ -1,9 +1,19 @@
 """Metrics as data: names, units and meanings. Every component emits received, sent, failed and dropped.
 
 Beside these stand `process_*`: memory, CPU, open files and the start of the process, as the client library names them.
+
+Where several processes share a port, a scrape reaches one of them and must tell of all. Such a process finds a folder
+named in its environment: it counts in files there, in a place of its own, and whoever is asked adds them up. A process
+that takes the place of a dead one goes on with its counts, so that none ever goes back.
 """
 
+import fcntl
+import os
 import platform
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,13 +23,62 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
+    values,
 )
+
+SHARED_VARIABLES: Final = ("_ISOTHERM_SHARED_METRICS", "PROMETHEUS_MULTIPROC_DIR")
+"""Both name the folder; the client library looks for the second one."""
+_PLACE_BYTES: Final = 1 << 18
+"""Several times what one process needs. It is taken from the disk at once: a full one must not stop a process later."""
+_held: Final[list[int]] = []
+"""The lock of this process's place, held for as long as it lives."""
+
+
+def _take_place(folder: Path) -> int:
+    """A place in the folder that no living process has; the lock on its file says so. Raises OSError."""
+    for number in count():
+        handle = os.open(folder / f"{number}.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            continue
+        _held.append(handle)
+        os.truncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        for kind in ("counter", "histogram", "gauge_max"):
+            _make_room(folder / f"{kind}_{number}.db")
+        return number
+    raise AssertionError("numbers do not end")
+
+
+def _make_room(path: Path) -> None:
+    if path.exists():
+        return
+    new = path.with_suffix(".new")
+    handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle, 0, _PLACE_BYTES)
+        else:
+            os.pwrite(handle, bytes(_PLACE_BYTES), 0)
+    finally:
+        os.close(handle)
+    new.rename(path)
+
+
+SHARED: Final = Path(os.environ[SHARED_VARIABLES[0]]) if SHARED_VARIABLES[0] in os.environ else None
+"""Where this process counts together with others; None: alone."""
+if SHARED is not None:
+    _place = _take_place(SHARED)
+    values.ValueClass = values.MultiProcessValue(lambda: _place)
 
 # A second series per counter that says when it was created; nobody asks for it.
 disable_created_metrics()
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=REGISTRY)
+_gauge: Final = partial(Gauge, multiprocess_mode="max")
 
 DEAD_LETTERS = Counter(
     "isotherm_dead_letters",
@@ -33,7 +92,7 @@ DEAD_LETTERS_LOST = Counter(
     ["stage"],
     registry=REGISTRY,
 )
-BUILD = Gauge(
+BUILD = _gauge(
     "isotherm_build_info", "Always 1; the labels say what runs.", ["version", "python", "role"], registry=REGISTRY
 )
 COMPONENT_EVENTS = Counter(
@@ -61,19 +120,19 @@ COMMIT_RECORDS = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
     registry=REGISTRY,
 )
-LAG_RECORDS = Gauge(
+LAG_RECORDS = _gauge(
     "isotherm_log_lag_records",
     "Head minus landed, in records; of several landers each tells of its own partitions.",
     ["consumer"],
     registry=REGISTRY,
 )
-LAG_SECONDS = Gauge(
+LAG_SECONDS = _gauge(
     "isotherm_log_lag_seconds",
     "For how long the oldest record waits that the consumer has not done, in seconds; 0 when none waits.",
     ["consumer"],
     registry=REGISTRY,
 )
-LOG_MAX_BYTES = Gauge(
+LOG_MAX_BYTES = _gauge(
     "isotherm_log_max_bytes", "Size limit of the log; 0 where the log has none of ours.", registry=REGISTRY
 )
 GAP_RECORDS = Counter(
@@ -81,12 +140,12 @@ GAP_RECORDS = Counter(
     "Records that the log had lost before they were landed; their events are in no map.",
     registry=REGISTRY,
 )
-SINK_STILL = Gauge(
+SINK_STILL = _gauge(
     "isotherm_sink_still_seconds",
     "For how long the committed offsets of the sink whose files are scanned have not moved, while records wait.",
     registry=REGISTRY,
 )
-SCANNED_FILES = Gauge(
+SCANNED_FILES = _gauge(
     "isotherm_scanned_files",
     "Files of the sink that is scanned, by state: landed, due, unreadable.",
     ["state"],
@@ -96,70 +155,70 @@ LANDED_ROWS = Counter("isotherm_land_rows", "Rows listed in the lake's manifest.
 LANDED_FILES = Counter("isotherm_land_files", "Files listed in the lake's manifest.", registry=REGISTRY)
 TILE_JOBS = Counter("isotherm_tile_jobs", "Tile jobs by level and outcome.", ["level", "outcome"], registry=REGISTRY)
 TILE_JOB_SECONDS = Counter("isotherm_tile_job_seconds", "Seconds spent in tile jobs.", ["level"], registry=REGISTRY)
-TILES_BEHIND = Gauge(
+TILES_BEHIND = _gauge(
     "isotherm_tiles_behind_seconds",
     "Since when the published maps lack something that landed, in seconds; 0 when they hold all. Of days and weeks "
     "those that are over: the running ones are read from their parts.",
     ["level"],
     registry=REGISTRY,
 )
-TILES_FAILING = Gauge(
+TILES_FAILING = _gauge(
     "isotherm_tiles_failing_buckets",
     "Buckets whose last tile job in this process failed; it is tried again.",
     ["level"],
     registry=REGISTRY,
 )
-LEDGER_DIFFERENCE = Gauge(
+LEDGER_DIFFERENCE = _gauge(
     "isotherm_ledger_difference",
     "Hours of a client, of the last eight days, whose sums in the ledger do not close: it must be 0.",
     registry=REGISTRY,
 )
-DEAD_EVENTS = Gauge(
+DEAD_EVENTS = _gauge(
     "isotherm_dead_events",
     "Events of records that could not be used and are kept aside, received in the last eight days.",
     registry=REGISTRY,
 )
-VERIFIED_BUCKETS = Gauge(
+VERIFIED_BUCKETS = _gauge(
     "isotherm_verified_buckets",
     "Buckets by what their last comparison with raw found: same, dirty (changed meanwhile), frozen, different.",
     ["finding"],
     registry=REGISTRY,
 )
-VERIFIED_AT = Gauge(
+VERIFIED_AT = _gauge(
     "isotherm_verified_timestamp_seconds", "When a bucket was last compared with raw; 0: never.", registry=REGISTRY
 )
-BACKUP_AT = Gauge(
+BACKUP_AT = _gauge(
     "isotherm_backup_last_success_timestamp_seconds",
     "When the newest backup that is known here was complete; 0: none is known.",
     registry=REGISTRY,
 )
-STORE_BYTES = Gauge(
+STORE_BYTES = _gauge(
     "isotherm_store_bytes",
     "What a store holds, in bytes: log, lake (part: its format), tiles, database, dead.",
     ["store", "part"],
     registry=REGISTRY,
 )
-DISK_FREE = Gauge(
+DISK_FREE = _gauge(
     "isotherm_disk_free_bytes",
     "Free bytes of the disk that a store of this machine is on.",
     ["store"],
     registry=REGISTRY,
 )
-DISK_RESERVE = Gauge(
+DISK_RESERVE = _gauge(
     "isotherm_disk_reserve_bytes", "With less than this free, the collector answers 503.", registry=REGISTRY
 )
-MEASURED_AT = Gauge(
+MEASURED_AT = _gauge(
     "isotherm_measured_timestamp_seconds",
     "When ledger, stores and disks were last measured by this process; 0 before the first time.",
     registry=REGISTRY,
 )
-VERIFY_BUCKETS = Gauge(
+VERIFY_BUCKETS = _gauge(
     "isotherm_verify_buckets",
     "Buckets of the last nightly sample by what came of them: same, different, unreadable, dirty, frozen.",
     ["finding"],
     registry=REGISTRY,
 )
-VERIFY_AT = Gauge(
+VERIFY_AT = _gauge(
     "isotherm_verify_timestamp_seconds",
     "When the last nightly sample ended; 0 before the first one.",
     registry=REGISTRY,
@@ -167,8 +226,8 @@ VERIFY_AT = Gauge(
 VERIFY_EVENTS = Counter(
     "isotherm_verify_events", "Raw events that nightly samples of this process read again.", registry=REGISTRY
 )
-LIVE_WINDOWS = Gauge("isotherm_live_windows", "Living windows that this process shows.", registry=REGISTRY)
-DIRTY_BUCKETS = Gauge("isotherm_dirty_buckets", "Buckets that wait to be tiled again.", ["level"], registry=REGISTRY)
+LIVE_WINDOWS = _gauge("isotherm_live_windows", "Living windows that this process shows.", registry=REGISTRY)
+DIRTY_BUCKETS = _gauge("isotherm_dirty_buckets", "Buckets that wait to be tiled again.", ["level"], registry=REGISTRY)
 CACHE_CALLS = Counter(
     "isotherm_cache_calls",
     "Calls to a shared cache by outcome: answered, refused (full, no rights), failed, skipped while it is away.",
@@ -188,7 +247,8 @@ QUERY_SECONDS = Histogram(
 
 def name_build(version: str, role: str) -> None:
     """Say what runs in this process; called once, when it starts."""
-    BUILD.clear()
+    if SHARED is None:
+        BUILD.clear()
     BUILD.labels(version, platform.python_version(), role).set(1)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from isotherm.clock import Clock
-from isotherm.collect import answer
+from isotherm.collect import answer, shared
 from isotherm.collect.answer import JSON_HEADERS, Answer
 from isotherm.collect.commit import GroupCommit
 from isotherm.collect.cors import PREFLIGHT_HEADERS
@@ -24,12 +24,14 @@ from isotherm.collect.trace import HEADER, Complaints, RequestIds, ids
 from isotherm.config import Settings
 from isotherm.errors import Backpressure, IsothermError, Problem
 from isotherm.eventlog.port import EventLog
-from isotherm.metrics import render
+from isotherm.metrics import SHARED, render
 
 BATCH_PATH: Final = "/events/batch"
 HEALTH_CACHE_S: Final = 1.0
 HEALTH_TIMEOUT_S: Final = 4.0
 """Below the supervisor's five seconds: a log that hangs is reported, not waited for."""
+FLUSH_S: Final = 1.0
+"""Where others tell of this process: how old what they tell of its steps may be."""
 
 _APPEND, _ANSWER = len(STEPS), len(STEPS) + 1
 
@@ -66,7 +68,8 @@ class Collector:
         self._rules = Rules.of(settings, log.max_record_bytes)
         self._budget = Budget(settings.max_in_flight_bytes)
         self._intake = Intake(settings.body_timeout_s)
-        self._tally = Tally()
+        self._tally = Tally(at_once=SHARED is not None)
+        self._timer: asyncio.TimerHandle | None = None
         self._commit: GroupCommit | None = None
         self._open_dead = dead
         self._graves: Graves | None = None
@@ -86,9 +89,13 @@ class Collector:
         if self._open_dead is not None:
             self._graves = Graves(self._open_dead, loop)
         self._intake.start(loop)
+        if SHARED is not None:
+            self._flush_in_turn(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._intake.stop()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._commit is not None:
             self._commit.close()
         if self._graves is not None:
@@ -96,13 +103,19 @@ class Collector:
         if self._ids is not None:
             self._ids.close()
         self._log.close()
+        self._tally.flush()
+
+    def _flush_in_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What is not counted before each answer, for the process that is asked."""
+        self._tally.flush()
+        self._timer = loop.call_later(FLUSH_S, self._flush_in_turn, loop)
 
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
         request_id = self._request_ids.of(scope.headers.get(HEADER))
         try:
             if scope.path == BATCH_PATH and scope.method == "POST":
                 reply = await self._batch(scope, proto, request_id)
-                self._tally.answers[reply.status] += 1
+                self._tally.answer(reply.status)
             else:
                 reply = self._refused(scope) or self._file(scope) or await self._other(scope.path, scope.method)
         except Disconnected:
@@ -234,7 +247,8 @@ class Collector:
 
     async def _metrics(self) -> Answer:
         self._tally.flush()
-        return Answer(200, [("content-type", "text/plain; version=0.0.4; charset=utf-8")], render())
+        said = render() if SHARED is None else shared.render(SHARED)
+        return Answer(200, [("content-type", "text/plain; version=0.0.4; charset=utf-8")], said)
 
     async def _healthz(self) -> Answer:
         """200 when the log can take a write. The log is asked once a second at most, off the event loop."""

@@ -5,11 +5,14 @@ import errno
 import gc
 import json
 import logging
+import multiprocessing
 import os
 import pkgutil
 import signal
 import socket
 import sys
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +25,7 @@ from granian.log import LogLevels
 
 from isotherm import __version__
 from isotherm.clock import SystemClock
+from isotherm.collect import shared
 from isotherm.collect.app import Collector, create
 from isotherm.collect.known import KnownIds
 from isotherm.config import Settings, is_loopback
@@ -60,7 +64,31 @@ def run(settings: Settings, files: str | None = None) -> None:
     handed = {"parent": os.getpid(), "settings": settings.model_dump(mode="json"), "files": files}
     os.environ[SETTINGS_VARIABLE] = json.dumps(handed)
     structlog.get_logger("isotherm.collect").info("collector starts", host=host, port=port, pid=os.getpid())
-    server = Granian(
+    with _counting_together(settings):
+        _server(settings, host, port).serve()
+
+
+@contextmanager
+def _counting_together(settings: Settings) -> Generator[None]:
+    """Several processes on one port tell their metrics as one. Raises ConfigError when there is no place for that."""
+    if settings.collect_workers == 1:
+        yield
+        return
+    # A process that is forked off has its metrics already, in its own memory.
+    multiprocessing.set_start_method("spawn", force=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(shared.folder(settings.data.absolute()))
+        except OSError as error:
+            raise ConfigError(
+                f"collect_workers: the workers' metrics find no place ({error}); make /dev/shm or the data folder "
+                "writable, or set collect_workers to 1"
+            ) from error
+        yield
+
+
+def _server(settings: Settings, host: str, port: int) -> Any:
+    return Granian(
         f"{__name__}:build",
         factory=True,
         address=host,
@@ -78,7 +106,6 @@ def run(settings: Settings, files: str | None = None) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_S,
     )
-    server.serve()
 
 
 def _check_log(settings: Settings) -> None:

@@ -1,0 +1,152 @@
+"""Several collector processes on one port tell of all of them, whichever is asked and whichever dies."""
+
+import os
+import re
+from collections import Counter
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+from collecting import RunningCollector, batch, event, until
+
+from isotherm.collect import shared
+from isotherm.metrics import SHARED_VARIABLES
+
+WORKERS = 3
+Sums = dict[str, float]
+
+
+def scrape(running: RunningCollector) -> Sums:
+    """Every series, by its name with labels; asked over a connection of its own, of which any worker may have it."""
+    answer = httpx.get(running.url + "/metrics", timeout=30)
+    assert answer.status_code == 200
+    lines = [line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#")]
+    assert len({name for name, _, _ in lines}) == len(lines)
+    return {name: float(value) for name, _, value in lines}
+
+
+def counts(found: Sums) -> dict[str, float]:
+    parts = {
+        name: re.fullmatch(r'isotherm_component_events_total\{component="collect",outcome="(\w+)"\}', name)
+        for name in found
+    }
+    return {match[1]: found[name] for name, match in parts.items() if match}
+
+
+class Sender:
+    """Sends batches of five events of which one is bad, every second one twice, over new connections."""
+
+    def __init__(self, running: RunningCollector) -> None:
+        self._running = running
+        self._number = 0
+        self.sums: Counter[str] = Counter()
+        self.answers: Counter[int] = Counter()
+        self.unanswered = 0
+
+    def send(self, batches: int) -> None:
+        for _ in range(batches):
+            self._number += 1
+            body = batch([event() for _ in range(4)] + [event(x_norm=7)], batch_id=f"b{self._number}")
+            for _ in range(1 + self._number % 2):
+                self._post(body)
+
+    def _post(self, body: object) -> None:
+        try:
+            answer = httpx.post(self._running.url + "/events/batch", json=body, timeout=30)
+        except httpx.TransportError:
+            self.unanswered += 1
+            return
+        self.answers[answer.status_code] += 1
+        said = answer.json()
+        assert answer.status_code == 202
+        self.sums["received"] += 5
+        self.sums["sent"] += said["accepted"]
+        self.sums["dropped"] += 5 - said["accepted"]
+        self.sums["failed"] += 0
+
+    def right(self, found: Sums) -> bool:
+        told = counts(found)
+        return told == dict(self.sums) and found['isotherm_collect_answers_total{status="202"}'] == self.answers[202]
+
+
+def folders() -> set[Path]:
+    return {path for path in Path("/dev/shm").glob("isotherm-collectors-*") if path.stat().st_uid == os.getuid()}
+
+
+@pytest.mark.system
+def test_a_scrape_tells_of_all_workers_and_no_count_goes_back(tmp_path: Path) -> None:
+    before = folders()
+    running = RunningCollector(tmp_path / "data", collect_workers=WORKERS).start()
+    sender = Sender(running)
+    until(lambda: len(running.workers()) == WORKERS, "all workers run")
+    sender.send(40)
+    found = [scrape(running) for _ in range(2 * WORKERS)]
+    assert all(map(sender.right, found)), (sender.sums, found[0])
+    assert not [name for name in found[0] if "pid=" in name]
+    assert [name for name in found[0] if name.startswith("isotherm_build_info{")]
+    steps = {name: value for name, value in found[0].items() if "step_seconds" in name and value}
+    assert len(steps) > 5
+
+    victim = running.workers()[0]
+    started = found[-1]["process_start_time_seconds"]
+    seen = [counts(found[-1])]
+    os.kill(victim, 9)
+    while len(set(running.workers()) - {victim}) < WORKERS or scrape_or_none(running, seen) is None:
+        sender.send(1)
+        scrape_or_none(running, seen)
+    sender.send(20)
+    until(running.ready, "the collector answers")
+    last = scrape(running)
+    seen.append(counts(last))
+    for earlier, later in pairwise(seen):
+        assert all(later[name] >= earlier[name] for name in earlier), (earlier, later)
+    # What was sent to the dead one and not answered may have been taken or not.
+    in_doubt = 5 * sender.unanswered
+    for name, least in sender.sums.items():
+        assert least <= seen[-1][name] <= least + in_doubt, (name, sender.sums, seen[-1], sender.unanswered)
+    assert last["process_start_time_seconds"] > started
+    assert last["process_cpu_seconds_total"] >= found[-1]["process_cpu_seconds_total"]
+
+    [mine] = folders() - before
+    assert len(list(mine.glob("*.pid"))) == WORKERS
+    running.kill()
+    assert mine.exists()
+    again = RunningCollector(tmp_path / "data", collect_workers=WORKERS).start()
+    assert counts(scrape(again)) == {"received": 0, "sent": 0, "failed": 0, "dropped": 0}
+    assert mine not in folders()
+    again.stop()
+    assert folders() <= before
+
+
+def scrape_or_none(running: RunningCollector, seen: list[dict[str, float]]) -> Sums | None:
+    """None when the connection went to the process that just died."""
+    with suppress(httpx.TransportError):
+        found = scrape(running)
+        seen.append(counts(found))
+        return found
+    return None
+
+
+def test_a_folder_of_the_dead_is_taken_away_and_one_of_the_living_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "_MEMORY", tmp_path / "no such place")
+    data = tmp_path / "data"
+    dead, other = data / "isotherm-collectors-dead", data / "isotherm-collectors-new"
+    for one in (dead, other):
+        one.mkdir(parents=True)
+    (dead / "lock").touch()
+    (dead / "counter_0.db").write_bytes(b"old")
+    with shared.folder(data) as first:
+        assert {os.environ[name] for name in SHARED_VARIABLES} == {str(first)}
+        assert first.stat().st_mode & 0o777 == 0o700
+        assert not dead.exists()
+        # It may be one that is being made.
+        assert other.exists()
+        with shared.folder(data) as second:
+            assert first.exists()
+        assert not second.exists()
+    assert not first.exists()
+    assert not any(name in os.environ for name in SHARED_VARIABLES)
