@@ -1,0 +1,155 @@
+"""Two of everything by mistake: each is refused by name, or both work and everything counts once.
+
+Two landers and schedulers on servers: tests/services/test_drills.py.
+"""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from drilling import account, books_close, loaded, settle
+from system_helpers import System, environment, healthy, isotherm, wait_for
+
+from isotherm.cli.processes import free_port
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(600)]
+
+
+@contextmanager
+def role(data: Path, number: int, *arguments: str) -> Generator[Path]:
+    """A role as its own process, ended by Ctrl-C; gives the file of what it said."""
+    said = data.with_name(f"{arguments[0]}-{number}.stderr")
+    with said.open("wb") as file:
+        process = subprocess.Popen(
+            isotherm(*arguments, "--data", str(data)),
+            env=environment(land_flush_seconds=0.2, retile_min_seconds=0.2), stderr=file, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield said
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            code = process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+    assert code == 0, said.read_text()
+
+
+def test_a_second_up_and_roles_beside_it_are_refused_by_name(tmp_path: Path) -> None:
+    system = System(tmp_path / "data")
+    system.start()
+    try:
+        with loaded(system, "two-ups") as load:
+            load.flows()
+            for arguments, words in (
+                (("up", "--port", "0", "--collect-port", "0"), f"already runs on {system.data}"),
+                *(((name,), "already includes") for name in ("collect", "land", "rollup", "serve")),
+            ):
+                refused = system.run(*arguments)
+                assert refused.returncode == 1, arguments
+                assert words in refused.stderr
+                assert str(system.pid("up")) in refused.stderr
+                assert "Traceback" not in refused.stderr
+            load.flows()
+        account("two-ups", load, [settle(system)])
+        books_close(system)
+        assert load.answers.keys() == {"202"}
+    finally:
+        system.stop()
+
+
+def test_two_collectors_and_two_landers_on_one_folder(tmp_path: Path) -> None:
+    data, ports = tmp_path / "data", (free_port("127.0.0.1"), free_port("127.0.0.1"))
+    system = System(data)
+    loads = []
+    with ExitStack() as running:
+        for number, port in enumerate(ports):
+            running.enter_context(role(data, number, "collect", "--collect-port", str(port)))
+            running.enter_context(role(data, number, "land"))
+            wait_for("the collector", lambda port=port: healthy(f"http://127.0.0.1:{port}"), 60)
+        third = system.run("collect", "--collect-port", str(ports[0]))
+        assert third.returncode == 1
+        assert f"port {ports[0]} on 127.0.0.1 is in use" in third.stderr
+        for number, port in enumerate(ports):
+            sending = System(data)
+            sending.collect_url = f"http://127.0.0.1:{port}"
+            loads.append(running.enter_context(loaded(sending, f"two-{number}")))
+        for load in loads:
+            load.flows(100)
+    system.start()
+    try:
+        settled = settle(system)
+        for load in loads:
+            account(f"two-collectors-two-landers-{load.client_id[-1]}", load, [settled])
+        books_close(system)
+    finally:
+        system.stop()
+
+
+def test_a_second_scheduler_is_refused_by_name(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    system = System(data)
+    system.start()
+    try:
+        with loaded(system, "two-schedulers") as load:
+            load.flows()
+    finally:
+        system.stop()
+    with role(data, 1, "rollup") as said:
+        wait_for("the first to run", lambda: "running" in said.read_text(), 60)
+        second = system.run("rollup")
+        assert second.returncode == 1
+        assert str(data / "olap") in second.stderr
+        assert "Traceback" not in second.stderr
+    system.start()
+    try:
+        account("two-schedulers", load, [settle(system)])
+        books_close(system)
+    finally:
+        system.stop()
+
+
+def test_two_backups_at_once_to_one_place(tmp_path: Path) -> None:
+    """Both may work; whatever they left, the next one is whole."""
+    place = f"file://{tmp_path / 'backups'}"
+    system = System(tmp_path / "data")
+    system.start()
+    try:
+        with loaded(system, "two-backups") as load:
+            load.flows(100)
+            arguments = isotherm("backup", "--data", str(system.data), "--to", place, "--json")
+            both = [
+                subprocess.Popen(arguments, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                for _ in range(2)
+            ]
+            said = [one.communicate(timeout=300) for one in both]
+            assert any(one.returncode == 0 for one in both), said
+            assert all(one.returncode in (0, 1) for one in both), said
+            assert not any(b"Traceback" in error for _, error in said), said
+        account("two-backups", load, [settle(system)])
+        books_close(system)
+        checked = system.run("backup", "--to", place, "--verify")
+        assert checked.returncode == 0, checked.stderr + checked.stdout
+        last = system.run("backup", "--to", place, "--json")
+        assert last.returncode == 0, last.stderr
+        assert json.loads(last.stdout)["events"] == load.events * len(load.acknowledged)
+    finally:
+        system.stop()
+    began = time.monotonic()
+    other = System(tmp_path / "other")
+    done = other.run("restore", "--from", place)
+    assert done.returncode == 0, done.stderr
+    other.start()
+    try:
+        settle(other)
+        load.system = other
+        account("two-backups-restored", load, [time.monotonic() - began])
+        books_close(other)
+    finally:
+        other.stop()
