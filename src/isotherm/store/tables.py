@@ -260,6 +260,7 @@ buckets: Final = sa.Table(
     sa.Column("cost_ms", sa.BigInteger, nullable=False),
     sa.Column("published_at", sa.BigInteger, nullable=False),
     sa.Column("provenance", sa.JSON, nullable=False, comment="offset ranges with row hashes, or children's versions"),
+    sa.Column("lost_version", sa.BigInteger, comment="maps of this version and older went with a damaged part"),
     sa.Index(None, "client_id", "level", "start"),
     sa.Index(None, "client_id", "version"),
 )
