@@ -77,20 +77,29 @@ class Checked(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._next(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As all files do; without a size, or a negative one, to the end."""
+        return self._next(size) if size is not None and size >= 0 else self.readall()
+
+    def _next(self, size: int) -> bytes:
+        """At most so many bytes more, hashed, without another copy of them."""
         if self._at != self._read:
             raise io.UnsupportedOperation("a checked file is read from start to end")
-        view = memoryview(buffer).cast("B")
-        data = self._file.read(min(len(view), PIECE, self._size - self._read + 1)) if len(view) else b""
+        data = self._file.read(min(size, PIECE, self._size - self._read + 1)) if size else b""
         self._read += len(data)
         self._at = self._read
         self._digest.update(data)
-        if self._read > self._size or (not data and self._read < self._size and len(view)):
+        if self._read > self._size or (not data and self._read < self._size and size):
             raise Damaged(f"{self._where} should have {self._size:,} bytes and has {self._has()}")
         if self._read == self._size and data and self._digest.hexdigest() != self._sha256:
             raise Damaged(f"{self._where} holds other bytes than were written: their SHA-256 is another one")
         self._rate.spend(len(data))
-        view[: len(data)] = data
-        return len(data)
+        return data
 
     def _has(self) -> str:
         return "more" if self._read > self._size else f"{self._read:,}"

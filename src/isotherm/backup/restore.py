@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from isotherm.backup import marks, records, tables, unfinished
-from isotherm.backup.flow import Rate, at_once, measure
 from isotherm.backup.inventory import Damaged, Entry, Inventory, Named
+from isotherm.backup.lake_files import put_files
 from isotherm.backup.target import Target
 from isotherm.clock import Clock, iso
 from isotherm.config import Settings
@@ -34,7 +34,6 @@ from isotherm.store.upsert import upsert
 
 STEPS: Final = ("marked", "lake", "maps", "dead", "records", "ids", "tables", "unmarked")
 """After each of these the checkpoint is called; killed at any of them, the restore is run again."""
-FILES_AT_ONCE: Final = 4
 _AT_ONCE: Final = 10_000
 
 
@@ -168,21 +167,7 @@ class Restore:
                     self._expected[level, start, client_id] = version, maps
 
     def _lake(self, entries: Sequence[Entry]) -> None:
-        lake = self._stores.lake
-        there = dict(lake.list())
-
-        def put(entry: Entry) -> Entry:
-            if there.get(entry.name) == entry.bytes:
-                with lake.open(entry.name) as file:
-                    if measure(file, Rate()) == (entry.sha256, entry.bytes):
-                        return entry
-            if entry.name in there:
-                lake.delete(entry.name)
-            with self._target.opened(entry) as file:
-                lake.put(entry.name, file)
-            return entry
-
-        for done, entry in enumerate(at_once(put, entries, FILES_AT_ONCE), 1):
+        for done, entry in enumerate(put_files(self._stores.lake, self._target, entries), 1):
             self._report.files += 1
             self._step("lake", done, len(entries), entry)
 

@@ -2,9 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -32,7 +32,7 @@ class LocalLake:
         return cls.of_folder(Path(unquote(urlsplit(url).path)).absolute(), url)
 
     @classmethod
-    def of_folder(cls, root: Path, url: str = "") -> "LocalLake":
+    def of_folder(cls, root: Path, url: str = "") -> Self:
         """The lake in this folder. Raises ConfigError when it cannot be used as one."""
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -61,8 +61,23 @@ class LocalLake:
                 _create(target, data)
         except (AlreadyExistsError, FileExistsError):
             raise FileExistsError(f"{target}: the lake never overwrites") from None
-        _fsync(target)
-        self._sync_folders(target.parent)
+        self.sync(path)
+
+    def put_unsynced(self, path: str, data: BinaryIO) -> None:
+        """`put`, but the object may be gone or spoilt after a power cut until it was given to `sync`: for many at once,
+        by somebody who would find that out."""
+        target = self._inside(path)
+        try:
+            _create(target, data, synced=False)
+        except FileExistsError:
+            raise FileExistsError(f"{target}: the lake never overwrites") from None
+
+    def sync(self, *paths: str) -> None:
+        """Make these objects durable, and their names: the files first, then each folder once."""
+        targets = [self._inside(path) for path in paths]
+        for target in targets:
+            _fsync(target)
+        self._sync_folders({target.parent for target in targets})
 
     def get(self, path: str) -> bytes:
         self._inside(path)
@@ -104,16 +119,18 @@ class LocalLake:
             raise ValueError(f"{path!r} leads out of the lake through a link")
         return target
 
-    def _sync_folders(self, folder: Path) -> None:
-        """fsync the folder, and its parents up to the root the first time they are seen."""
-        _fsync(folder)
-        while folder != self.root and folder not in self._synced:
-            _fsync(folder.parent)
-            self._synced.add(folder)
-            folder = folder.parent
+    def _sync_folders(self, folders: Iterable[Path]) -> None:
+        """fsync the folders, and their parents up to the root the first time they are seen."""
+        for given in folders:
+            folder = given
+            _fsync(folder)
+            while folder != self.root and folder not in self._synced:
+                _fsync(folder.parent)
+                self._synced.add(folder)
+                folder = folder.parent
 
 
-def _create(target: Path, data: BinaryIO) -> None:
+def _create(target: Path, data: BinaryIO, *, synced: bool = True) -> None:
     """Copy the file beside the target and link it there, which fails if the name is taken."""
     target.parent.mkdir(parents=True, exist_ok=True)
     staged = target.with_name(f"{target.name}#{uuid4().hex}")
@@ -121,7 +138,8 @@ def _create(target: Path, data: BinaryIO) -> None:
         with staged.open("xb") as file:
             shutil.copyfileobj(data, file, 1 << 20)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         os.link(staged, target)
     finally:
         staged.unlink(missing_ok=True)
