@@ -124,7 +124,7 @@ class Journey:
     scope="module",
     params=[
         pytest.param((), id="embedded"),
-        pytest.param(STORES, marks=swapping(*STORES), id="distributed"),
+        pytest.param(STORES, marks=(swapping(*STORES), pytest.mark.drill), id="distributed"),
     ],
 )
 def journey(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Journey]:

@@ -137,6 +137,7 @@ def meddle(trouble: Fault | Answer, struck: set[str], hits: list[str], method: s
 # The database.
 
 
+@pytest.mark.drill
 def test_drill_postgresql_restarts_and_is_killed(world: World) -> None:
     postgres = world.servers.postgres
     with world.drill("postgresql-gone", serves=False) as drill:

@@ -279,6 +279,7 @@ def test_a_job_that_was_cancelled_by_hand_goes_on_from_its_last_checkpoint(
     deployment.await_written(windows(records + more))
 
 
+@pytest.mark.drill
 def test_a_killed_task_manager_loses_and_doubles_nothing(
     kafka: Any, own_flink: Any, deploy: Callable[..., Deployment]
 ) -> None:

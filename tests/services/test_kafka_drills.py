@@ -87,6 +87,7 @@ def check(world: KafkaWorld, sent: list[str]) -> dict[str, int]:
     return world.sums()
 
 
+@pytest.mark.drill
 def test_a_broker_killed_under_load_loses_and_doubles_nothing(own_kafka: Kafka, start: Start) -> None:
     collector, world = start(own_kafka)
     senders = Senders(collector)

@@ -306,6 +306,7 @@ def hours(world: World) -> dict[Any, np.ndarray]:
     return world.maps(Level.HOUR)
 
 
+@pytest.mark.drill
 def test_a_killed_driver_leaves_the_old_maps_and_a_bucket_that_is_done_again(
     stoppable: Any, make_world: Callable[..., World]
 ) -> None:

@@ -81,9 +81,14 @@ def check_windows(system: System) -> None:
 
 
 MIXTURES = [
-    pytest.param(names, marks=swapping(*names), id="+".join(names) if len(names) < 5 else "all")
+    pytest.param(
+        names,
+        marks=(swapping(*names), pytest.mark.drill) if len(names) == 1 else swapping(*names),
+        id="+".join(names) if len(names) < 5 else "all",
+    )
     for names in [*((name,) for name in (*STORES, "engine")), ("log", "stream"), (*STORES, "engine", "stream")]
 ]
+"""One part alone on its server is a drill: the contracts and the tests of each server show its parts one by one."""
 
 
 @pytest.mark.parametrize("names", MIXTURES)
@@ -93,6 +98,7 @@ def test_every_mixture_gives_the_same_maps(
     check(deployed(*names), deviz, shift_days)
 
 
+@pytest.mark.drill
 @swapping("lake", "olap")
 def test_jsonl_in_s3_through_the_server(deployed: Callable[..., System], deviz: Recording, shift_days: int) -> None:
     check(deployed("lake", "olap", land_formats="jsonl"), deviz, shift_days)
