@@ -1,6 +1,6 @@
 """An API over maps that the tests put there themselves: no job of ours makes what the API must answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -62,40 +62,13 @@ class World:
     def publish(self, *levels: str) -> None:
         """Write the maps of these levels, all by default, and publish their buckets."""
         self.version += 1
-        rows: list[dict[str, Any]] = []
-        published: set[tuple[str, int, str]] = set()
-        for level in levels or LEVEL_MS:
-            sums: dict[Key, np.ndarray] = {}
-            for (client_id, screen_id, kind, hour), counts in self.hours.items():
-                key = (client_id, screen_id, kind, edge(level, hour))
-                sums[key] = sums[key] + counts if key in sums else counts
-            rows += [self._row(level, key, counts) for key, counts in sums.items()]
-            published |= {(level, start, client_id) for client_id, _, _, start in sums}
-        self.olap.insert("maps", pa.Table.from_pylist(rows, schema=MAPS))
-        self._publish(published)
+        self.write(made(self.hours, self.version, levels or tuple(LEVEL_MS)))
 
-    def _row(self, level: str, key: Key, counts: np.ndarray) -> dict[str, Any]:
-        client_id, screen_id, kind, start = key
-        total = int(counts.sum())
-        sparse = np.flatnonzero(counts) if np.count_nonzero(counts) < 2_000 else None
-        return {
-            "client_id": client_id,
-            "screen_id": screen_id,
-            "event_type": kind,
-            "segment": "",
-            "level": level,
-            "bucket_start": start // 1000,
-            "version": self.version,
-            "grid_w": 100,
-            "grid_h": 200,
-            "cells": [] if sparse is None else sparse.tolist(),
-            "counts": (counts if sparse is None else counts[sparse]).tolist(),
-            "events": total,
-            "tiled": total,
-            "last_event": datetime.fromtimestamp(start / 1000 + 61, UTC),
-        }
-
-    def _publish(self, published: set[tuple[str, int, str]]) -> None:
+    def write(self, maps: pa.Table) -> None:
+        """Write these maps, which are of the world's version, and publish their buckets."""
+        self.olap.insert("maps", maps)
+        starts = (start * 1000 for start in maps["bucket_start"].to_pylist())
+        published = set(zip(maps["level"].to_pylist(), starts, maps["client_id"].to_pylist(), strict=True))
         filler = {"manifest_version": 1, "hash": "", "maps": 1, "rows": 1, "tiled": 1, "code_version": "t"}
         filler |= {"cost_ms": 1, "published_at": NOW, "provenance": {}}
         columns = tables.buckets.c
@@ -141,8 +114,58 @@ MAPS = pa.schema(
 )
 
 
+def made(hours: Mapping[Key, np.ndarray], version: int, levels: Sequence[str]) -> pa.Table:
+    """The maps of these hours on these levels, as rows of the tile store."""
+    rows: list[dict[str, Any]] = []
+    for level in levels:
+        sums: dict[Key, np.ndarray] = {}
+        for (client_id, screen_id, kind, hour), counts in hours.items():
+            key = (client_id, screen_id, kind, edge(level, hour))
+            sums[key] = sums[key] + counts if key in sums else counts
+        rows += [_row(level, key, counts, version) for key, counts in sums.items()]
+    return pa.Table.from_pylist(rows, schema=MAPS)
+
+
+def _row(level: str, key: Key, counts: np.ndarray, version: int) -> dict[str, Any]:
+    client_id, screen_id, kind, start = key
+    total = int(counts.sum())
+    sparse = np.flatnonzero(counts) if np.count_nonzero(counts) < 2_000 else None
+    return {
+        "client_id": client_id,
+        "screen_id": screen_id,
+        "event_type": kind,
+        "segment": "",
+        "level": level,
+        "bucket_start": start // 1000,
+        "version": version,
+        "grid_w": 100,
+        "grid_h": 200,
+        "cells": [] if sparse is None else sparse.tolist(),
+        "counts": (counts if sparse is None else counts[sparse]).tolist(),
+        "events": total,
+        "tiled": total,
+        "last_event": datetime.fromtimestamp(start / 1000 + 61, UTC),
+    }
+
+
 def two_weeks(world: World) -> World:
     """Two clients with a screen of the same name, hours over two weeks, three kinds of events."""
+    if not _TWO_WEEKS:
+        _draw_two_weeks(world)
+        hours = dict(world.hours)
+        _TWO_WEEKS.append((hours, made(hours, 1, tuple(LEVEL_MS))))
+    hours, maps = _TWO_WEEKS[0]
+    world.hours.update(hours)
+    world.version = 1
+    world.write(maps)
+    return world
+
+
+_TWO_WEEKS: list[tuple[dict[Key, np.ndarray], pa.Table]] = []
+"""Drawn once per process: hundreds of tests look at them."""
+
+
+def _draw_two_weeks(world: World) -> None:
     numbers = np.random.default_rng(7)
     for client_id, factor in (("shop", 1), ("bank", 1000)):
         for hour in range(WEEK - 7 * DAY_MS, WEEK + 7 * DAY_MS + 9 * HOUR_MS, 5 * HOUR_MS):
@@ -152,5 +175,3 @@ def two_weeks(world: World) -> World:
     dense = dict(enumerate(numbers.integers(1, 9, 20_000).tolist()))
     world.put("shop", "/dense", WEEK + 3 * HOUR_MS, dense)
     world.put("shop", "/überblick's \\ 100%", WEEK + 4 * HOUR_MS, {0: 3, 19_999: 4}, "touch")
-    world.publish()
-    return world

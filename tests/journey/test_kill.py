@@ -91,7 +91,7 @@ def rows_per_batch(data: Path) -> Counter[str]:
     return rows
 
 
-@pytest.mark.parametrize("rounds", [12, pytest.param(50, marks=pytest.mark.drill)])
+@pytest.mark.parametrize("rounds", [6, pytest.param(50, marks=pytest.mark.drill)])
 def test_kills_lose_nothing_and_double_nothing(rounds: int, tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(2**32)
     chance = random.Random(seed)

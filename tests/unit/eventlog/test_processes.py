@@ -58,7 +58,7 @@ def kill_at_random(children, random: Random, acknowledged: dict[str, int]) -> No
         acknowledged[prefix] = max([acknowledged[prefix], *(n + 5 for n in done)])
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [5, pytest.param(20, marks=pytest.mark.drill)])
 def test_what_was_acknowledged_before_kill_9_is_there_once(
     folder: Path, run, open_at, everything: Callable, rounds: int
 ) -> None:

@@ -49,7 +49,7 @@ events = st.tuples(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     rows=st.lists(events, min_size=1, max_size=300),
     files=st.integers(1, 4),

@@ -73,7 +73,7 @@ def test_threads_levels_and_samples_give_the_verdicts_of_one_thread(full: World)
     assert {v.finding for v in serial} == set(Finding) - {Finding.FROZEN}
     sizes: set[int] = set()
 
-    @settings(max_examples=20, deadline=None, database=None)
+    @settings(max_examples=8, deadline=None, database=None)
     @given(
         parallel=st.integers(1, 4),
         levels=st.sets(st.sampled_from(Level), min_size=1),
