@@ -25,10 +25,7 @@ class Tally:
         )
         self._answers = {202: ANSWERS.labels("202")}
         self.seconds = [0.0] * len(STEP_NAMES)
-        self._reset()
-
-    def _reset(self) -> None:
-        self.answers: Counter[int] = Counter()
+        self.answers: dict[int, int] = {}
         self.dropped: Counter[str] = Counter()
         self.received = self.sent = self.failed = self.duplicates = 0
 
@@ -47,7 +44,7 @@ class Tally:
 
     def answer(self, status: int) -> None:
         """A batch is answered now."""
-        self.answers[status] += 1
+        self.answers[status] = self.answers.get(status, 0) + 1
         if self._at_once:
             self._flush_counts()
 
@@ -64,8 +61,13 @@ class Tally:
             if status not in self._answers:
                 self._answers[status] = ANSWERS.labels(str(status))
             self._answers[status].inc(answers)
-        for reason, events in self.dropped.items():
-            DROPPED.labels(reason).inc(events)
+        self.answers.clear()
+        rejected = 0
+        if self.dropped:
+            rejected = self.dropped.total()
+            for reason, events in self.dropped.items():
+                DROPPED.labels(reason).inc(events)
+            self.dropped.clear()
         # Received first: whoever adds up between two of these sees a sum that does not claim too much.
         if self.received:
             self._received.inc(self.received)
@@ -73,6 +75,6 @@ class Tally:
             self._sent.inc(self.sent)
         if self.failed:
             self._failed.inc(self.failed)
-        if dropped := self.dropped.total() + self.duplicates:
-            self._dropped.inc(dropped)
-        self._reset()
+        if rejected or self.duplicates:
+            self._dropped.inc(rejected + self.duplicates)
+        self.received = self.sent = self.failed = self.duplicates = 0
