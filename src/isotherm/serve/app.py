@@ -40,6 +40,7 @@ ROUTES: Final[list[ControllerRouterHandler]] = [
     freshness.freshness,
     ledger.ledger,
     dead.dead,
+    dead.dead_counts,
     live.windows,
     background.get_background,
     background.put_background,

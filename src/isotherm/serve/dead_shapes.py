@@ -1,4 +1,4 @@
-"""The shape of the answer about dead letters, for the OpenAPI document; the route encodes the same members."""
+"""The shapes of the answers about dead letters, for the OpenAPI document; the routes encode the same members."""
 
 from typing import Annotated
 
@@ -37,3 +37,21 @@ class DeadAnswer(Struct):
     total: Annotated[Count, Meta(description="Letters that match, of the newest 10,000 of all clients.")]
     counts: list[DeadCount]
     letters: Annotated[list[DeadLetter], Meta(description="The newest first, `limit` at most.")]
+
+
+class DeadGroup(Struct):
+    """Letters that wait, of one client, stage and reason."""
+
+    client_id: Annotated[str | None, Meta(description="null: nobody can tell.")]
+    simulated: Simulated
+    stage: Annotated[str, Meta(description="collect, land or scan.")]
+    reason: str
+    letters: Count
+    oldest: Annotated[Instant, Meta(description="When the first of them was received.")]
+
+
+class DeadCountsAnswer(Struct):
+    """What waits to be looked at, of all clients."""
+
+    total: Annotated[Count, Meta(description="Letters that wait, of the newest 10,000.")]
+    counts: Annotated[list[DeadGroup], Meta(description="The most letters first, 1,000 groups at most.")]

@@ -10,8 +10,8 @@ from litestar.types import ControllerRouterHandler
 
 from isotherm import __version__
 from isotherm.serve import event_shapes, shapes
-from isotherm.serve.dead_shapes import DeadAnswer
-from isotherm.serve.ledger_shapes import LedgerAnswer
+from isotherm.serve.dead_shapes import DeadAnswer, DeadCountsAnswer
+from isotherm.serve.ledger_shapes import LedgerAnswer, MarksAnswer
 from isotherm.serve.more import provided
 from isotherm.serve.negotiate import ARROW, JSON
 from isotherm.serve.picture import MEDIA_TYPES, STORED_AS
@@ -63,7 +63,9 @@ _ROUTES: Final[dict[tuple[str, str], tuple[Any, tuple[int, ...]]]] = {
     ("/v1/activity", "get"): (shapes.ActivityAnswer, _MAP_ERRORS),
     ("/v1/freshness", "get"): (shapes.FreshnessAnswer, (400,)),
     ("/v1/ledger", "get"): (LedgerAnswer, (400, 404, 422)),
+    ("/v1/ledger/marks", "get"): (MarksAnswer, (400, 404, 422)),
     ("/v1/dead", "get"): (DeadAnswer, (400, 501)),
+    ("/v1/dead/counts", "get"): (DeadCountsAnswer, (501,)),
     ("/v1/live/windows", "get"): (shapes.LiveAnswer, (400,)),
     ("/v1/background", "get"): (STORED_AS, (400, 404)),
     ("/v1/background", "put"): (shapes.BackgroundAnswer, (400, 403, 404, 409, 413, 415, 422)),

@@ -118,6 +118,12 @@ OptionalTo = Annotated[
     str | None,
     QueryParameter(name="to", description="End, excluded; RFC 3339 or ms, on the hour. Default: after the last data."),
 ]
+AnyFrom = Annotated[
+    str | None, QueryParameter(name="from", description="Start, included: RFC 3339, or integer ms since the epoch.")
+]
+AnyTo = Annotated[
+    str | None, QueryParameter(name="to", description="End, excluded: RFC 3339, or integer ms since the epoch.")
+]
 Search = Annotated[
     str,
     QueryParameter(name="q", description="Only screens whose id contains this text, in any case.", max_length=256),
@@ -188,7 +194,7 @@ def week_ms(text: str) -> int:
 
 def moment(text: str, field: str) -> int:
     """RFC 3339 or integer milliseconds, on the hour, as milliseconds. Raises Problem 400."""
-    found = int(text) if re.fullmatch(r"[0-9]{1,15}", text) else _rfc3339(text)
+    found = _instant(text)
     if found is None:
         raise Problem(
             400, f"{field}: must be RFC 3339 with a time zone, or integer milliseconds, on the hour", field=field
@@ -198,6 +204,30 @@ def moment(text: str, field: str) -> int:
         hint = f"; the nearest are {iso(before)} and {iso(before + HOUR_MS)}" if 0 <= found < LAST_MS else ""
         raise Problem(400, f"{field}: must lie on the hour{hint}", field=field)
     return _in_bounds(found, field)
+
+
+def optional_span(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+    """Edges of a range of moments that need not lie on the hour, as milliseconds; None where none is given.
+
+    Raises Problem 400 when it is empty.
+    """
+    first, last = _any_moment(start, "from"), _any_moment(end, "to")
+    if first is not None and last is not None and first >= last:
+        raise Problem(400, "to: must lie after from", field="to")
+    return first, last
+
+
+def _any_moment(text: str | None, field: str) -> int | None:
+    if text is None:
+        return None
+    found = _instant(text)
+    if found is None:
+        raise Problem(400, f"{field}: must be RFC 3339 with a time zone, or integer milliseconds", field=field)
+    return _in_bounds(found, field)
+
+
+def _instant(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else _rfc3339(text)
 
 
 def _rfc3339(text: str) -> int | None:

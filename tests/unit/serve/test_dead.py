@@ -65,8 +65,48 @@ def test_what_is_asked_for_is_what_comes(api: TestClient[Any]) -> None:
     assert asked(api, client_id="nobody")["total"] == 0
 
 
+def test_a_range_of_receipt_bounds_what_comes(api: TestClient[Any]) -> None:
+    def received(**query: Any) -> list[str]:
+        return [one["received_at"] for one in asked(api, **query)["letters"]]
+
+    assert received(**{"from": NOW + 1}) == [iso(NOW + 2), iso(NOW + 1)]
+    assert received(to=iso(NOW + 1)) == [iso(NOW)]
+    assert received(**{"from": iso(NOW + 1), "to": NOW + 2}) == [iso(NOW + 1)]
+    assert received(**{"from": NOW + 3}) == []
+
+
+def test_what_waits_is_counted_by_client(api: TestClient[Any], world: World, log: EventLog) -> None:
+    first = look(log, world.engine, Wanted("shop", "no_batch"))[0]
+    note(log, world.engine, first.place, "dropped", NOW)
+    answer = api.get("/v1/dead/counts")
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    assert "secret" not in answer.text
+    found = answer.json()
+    assert found["total"] == 4
+    rows = [(one["client_id"], one["stage"], one["reason"], one["letters"], one["oldest"]) for one in found["counts"]]
+    assert rows == [
+        ("shop", "collect", "bad_time", 2, iso(NOW)),
+        (None, "collect", "unreadable", 1, iso(NOW + 4)),
+        ("bank", "collect", "no_batch", 1, iso(NOW + 3)),
+    ]
+    assert not any(one["simulated"] for one in found["counts"])
+
+
 @pytest.mark.parametrize(
-    "query", [{"reason": "x"}, {"stage": "x"}, {"state": "x"}, {"limit": 501}, {"client_id": "../x"}, {"client_id": ""}]
+    "query",
+    [
+        {"reason": "x"},
+        {"stage": "x"},
+        {"state": "x"},
+        {"limit": 501},
+        {"client_id": "../x"},
+        {"client_id": ""},
+        {"from": "x"},
+        {"to": "2026-01-01T00:00"},
+        {"from": 10**15},
+        {"to": NOW, "from": NOW},
+    ],
 )
 def test_wrong_parameters_are_named(api: TestClient[Any], query: dict[str, Any]) -> None:
     assert next(iter(query)) in asked(api, 400, **query)["detail"]
@@ -75,3 +115,4 @@ def test_wrong_parameters_are_named(api: TestClient[Any], query: dict[str, Any])
 def test_a_process_that_reads_none_says_so(world: World) -> None:
     with world.client() as client:
         asked(client, 501)
+        assert client.get("/v1/dead/counts").status_code == 501

@@ -27,6 +27,7 @@ ROUTES = {
     "/v1/admin/maps",
     "/v1/ledger",
     "/v1/dead",
+    "/v1/dead/counts",
     "/v1/events",
     "/v1/events/{batch_id}",
     "/v1/admin/retention",

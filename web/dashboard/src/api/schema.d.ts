@@ -254,11 +254,33 @@ export interface paths {
         /**
          * What of a client could not be accepted or landed
          * @description Dead letters of one client, counted and listed: bodies that were refused, batches of which events were rejected,
-         *     records that landing could not use.
+         *     records that landing could not use. `from` and `to` bound when the body was received.
          *
          *     Letters of which nobody can tell the client are in no answer; `isotherm dead ls` shows them.
          */
         get: operations["V1DeadDead"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/dead/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Dead letters that wait, by client
+         * @description How many dead letters wait to be looked at, by client, stage and reason, and since when; the most come first.
+         *
+         *     `client_id` is null for those of which nobody can tell the client.
+         */
+        get: operations["V1DeadCountsDeadCounts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -387,7 +409,8 @@ export interface paths {
          * @description A client's events, or those of one screen, from the sender to the cell, with what was lost at each step.
          *
          *     `from` and `to` name hours of receipt in `receipt`, and event hours in `events`. `complete`, `late` and `rejected`
-         *     are what a mark on a map says.
+         *     are what a mark on a map says. Of a client, the sums of both halves must close; of a screen, those of the client's
+         *     event hours.
          */
         get: operations["V1LedgerLedger"];
         put?: never;
@@ -576,6 +599,16 @@ export interface components {
             w: number;
         };
         /**
+         * BackupState
+         * @description The newest backup that `isotherm backup` wrote down here.
+         */
+        BackupState: {
+            /** @description When it was complete, ms since 1970; null: there never was one. */
+            made_at: number | null;
+            /** @description It is a problem when it is older (backup_max_age_hours). */
+            max_age_ms: number;
+        };
+        /**
          * BucketName
          * @description A bucket that went into the sum.
          */
@@ -646,6 +679,35 @@ export interface components {
             stage: string;
             /** @description waiting, replayed or dropped. */
             state: string;
+        };
+        /**
+         * DeadCountsAnswer
+         * @description What waits to be looked at, of all clients.
+         */
+        DeadCountsAnswer: {
+            /** @description The most letters first, 1,000 groups at most. */
+            counts: components["schemas"]["DeadGroup"][];
+            /** @description Letters that wait, of the newest 10,000. */
+            total: number;
+        };
+        /**
+         * DeadGroup
+         * @description Letters that wait, of one client, stage and reason.
+         */
+        DeadGroup: {
+            /** @description null: nobody can tell. */
+            client_id: string | null;
+            letters: number;
+            /**
+             * @description When the first of them was received.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            oldest: string;
+            reason: string;
+            /** @description The events were made up by `isotherm simulate`; such clients end in `-simulated`. */
+            simulated: boolean;
+            /** @description collect, land or scan. */
+            stage: string;
         };
         /**
          * DeadLetter
@@ -978,6 +1040,28 @@ export interface components {
             updated_at: string;
         };
         /**
+         * MarksAnswer
+         * @description The marks of several screens, in the order asked for, each once.
+         */
+        MarksAnswer: {
+            client_id: string;
+            /** @description Sums of the client's event hours that do not close; the first twenty. */
+            differences: string[];
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            from: string;
+            marks: components["schemas"]["ScreenMark"][];
+            /** @description The events were made up by `isotherm simulate`; such clients end in `-simulated`. */
+            simulated: boolean;
+            /**
+             * @description RFC 3339 in UTC, with milliseconds.
+             * @example 2026-02-02T10:00:00.000Z
+             */
+            to: string;
+        };
+        /**
          * ProblemAnswer
          * @description An error (RFC 9457); further members depend on the error.
          */
@@ -1121,6 +1205,19 @@ export interface components {
             ran_at: string;
         };
         /**
+         * ScreenMark
+         * @description What a small mark on a screen's map says; the members are those of the ledger's answer about the screen.
+         */
+        ScreenMark: {
+            complete: boolean;
+            /** @description Accepted events that could not be used; kept as dead letters. */
+            dead: number;
+            late: number;
+            pending: number;
+            rejected: number;
+            screen_id: string;
+        };
+        /**
          * ScreenRow
          * @description One screen with its events.
          */
@@ -1214,6 +1311,7 @@ export interface components {
          * @description The state of the whole program; the process that runs the API adds members of its own.
          */
         StatusAnswer: {
+            backup: components["schemas"]["BackupState"];
             /** @description Buckets that wait to be tiled, by level. */
             dirty: {
                 [key: string]: number;
@@ -2092,6 +2190,10 @@ export interface operations {
                 stage?: "collect" | "land" | "scan" | null;
                 /** @description Only in this state. */
                 state?: "waiting" | "replayed" | "dropped" | null;
+                /** @description Start, included: RFC 3339, or integer ms since the epoch. */
+                from?: string;
+                /** @description End, excluded: RFC 3339, or integer ms since the epoch. */
+                to?: string;
                 /** @description Letters of the answer. */
                 limit?: number;
             };
@@ -2111,6 +2213,31 @@ export interface operations {
                 };
             };
             400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            421: components["responses"]["421"];
+            500: components["responses"]["500"];
+            501: components["responses"]["501"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1DeadCountsDeadCounts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What waits to be looked at, of all clients. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadCountsAnswer"];
+                };
+            };
             401: components["responses"]["401"];
             421: components["responses"]["421"];
             500: components["responses"]["500"];
