@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 from drilling import Load, account, books_close, landed, loaded, says, settle
-from system_helpers import System, wait_for
+from system_helpers import System, healthy, wait_for
 
 COMPILER = shutil.which("cc")
 PARTS = {"lake": ("/data/lake/", "Input/output error"), "database": ("/data/isotherm.db", "disk I/O error")}
@@ -62,6 +62,8 @@ def test_the_log_refuses_until_it_is_started_again(failing: Failing) -> None:
         wait_for("more refusals", lambda: load.answers["503"] > refused + 20, 60)
         assert len(load.acknowledged) <= until_now + Load.SENDERS
         assert "restart it" in " ".join(load.refusals)
+        assert not healthy(system.collect_url)
+        wait_for("the status to say why", says(system, "This process takes no more records"), 60)
         since = time.monotonic()
         assert system.kill("collect")
         load.flows()

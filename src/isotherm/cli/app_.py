@@ -10,6 +10,7 @@ import time
 from functools import partial
 from typing import Annotated, Any, Final
 
+import msgspec
 import uvicorn
 from cyclopts import Parameter
 
@@ -28,7 +29,7 @@ from isotherm.cli.logs import set_up_logs
 from isotherm.cli.measure import Measures
 from isotherm.cli.options import Everything
 from isotherm.cli.processes import claim, die_with_parent, make_folder, url_of
-from isotherm.cli.reach import collector_answers
+from isotherm.cli.reach import ask_collector
 from isotherm.cli.roles import Parts, Workers, stop_signals
 from isotherm.config import Settings
 from isotherm.serve.app import create_app
@@ -114,9 +115,8 @@ def _server(parts: Parts, *, with_jobs: bool) -> uvicorn.Server:
 
 def _facts(parts: Parts) -> dict[str, Any]:
     measured = parts.measures.facts()
-    facts: dict[str, Any] = (
-        status_facts(parts) | measured | {"collector": {"answers": collector_answers(parts.settings)}}
-    )
+    collector = msgspec.to_builtins(ask_collector(parts.settings))
+    facts: dict[str, Any] = status_facts(parts) | measured | {"collector": collector}
     if parts.settings.scan:
         facts["lander"]["oldest_unlanded_ms"] = parts.measures.waits_ms
     return facts
@@ -127,7 +127,11 @@ def _facts_of_serving(parts: Parts) -> dict[str, Any]:
 
 
 def _start_jobs(parts: Parts, workers: Workers) -> None:
-    """All are made before one is started: what refuses to start ends the process at once."""
+    """All are made before one is started: what refuses to start ends the process at once.
+
+    What the tile store lost while it opened is marked before anybody can ask for it.
+    """
+    parts.scheduler.jobs.mender.mend(thorough=False)
     jobs = {
         "lander": parts.scanner.run if parts.settings.scan else parts.lander.run,
         "scheduler": parts.scheduler.run,

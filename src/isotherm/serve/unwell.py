@@ -52,6 +52,8 @@ def _errors(facts: Mapping[str, Any], now_ms: int) -> Iterator[str]:
     collector = facts.get("collector")
     if collector is not None and not collector["answers"]:
         yield "the collector does not answer: nothing comes in; see what it logged, and start it"
+    elif collector is not None and collector.get("refuses"):
+        yield f"the collector refuses what comes, and senders keep it: {collector['refuses']}"
     for name, what in (("lander", "landing"), ("scheduler", "tiling"), ("stream", "counting live windows")):
         part = facts.get(name) or {}
         if part.get("last_error") and (part.get("last_error_at") or 0) > now_ms - RECENT_MS:

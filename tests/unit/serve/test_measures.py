@@ -193,7 +193,12 @@ WELL: dict[str, Any] = {
     [
         ({}, []),
         (dict.fromkeys(WELL), []),
-        ({"collector": {"answers": False}}, ["the collector does not answer"]),
+        ({"collector": {"answers": False, "refuses": None}}, ["the collector does not answer"]),
+        ({"collector": {"answers": True, "refuses": None}}, []),
+        (
+            {"collector": {"answers": True, "refuses": "disk"}},
+            ["the collector refuses what comes, and senders keep it: disk"],
+        ),
         ({"scheduler": {"last_error": "OSError: full", "last_error_at": NOW - MINUTE_MS}}, ["tiling met an error"]),
         ({"scheduler": {"last_error": "OSError: full", "last_error_at": NOW - HOUR_MS}}, []),
         ({"freshness": {"hour": {"seconds": 901.0}, "week": {"seconds": 901.0}}}, ["maps of hours lack what came"]),

@@ -42,7 +42,7 @@ type Lander = Schemas["LanderState"] & Failing & { readonly oldest_unlanded_ms: 
 export type Status = Schemas["StatusAnswer"] & {
   readonly lander: Lander | null;
   readonly scheduler?: Failing;
-  /** Whether something takes connections at the collector's address. */
-  readonly collector?: { readonly answers: boolean };
+  /** Whether something takes connections at the collector's address, and why it refuses what comes. */
+  readonly collector?: { readonly answers: boolean; readonly refuses: string | null };
   readonly log?: { readonly bytes: number; readonly max_bytes: number };
 };

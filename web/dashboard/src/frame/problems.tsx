@@ -37,6 +37,12 @@ export function problemsOf(status: Status | undefined): readonly { title: string
       text: "No events come in; browsers keep theirs and send them later. isotherm up starts it again by itself, and isotherm logs says why it stopped.",
     });
   }
+  if (status.collector?.refuses) {
+    found.push({
+      title: "The collector refuses events",
+      text: `${status.collector.refuses}. Browsers keep theirs and send them later.`,
+    });
+  }
   if (status.log !== undefined && status.log.bytes > FULL * status.log.max_bytes) {
     found.push({
       title: "The log is nearly full",

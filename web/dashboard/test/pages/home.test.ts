@@ -107,11 +107,17 @@ describe("problems", () => {
   });
 
   it("name a collector that does not answer and a log that is nearly full", () => {
-    const more = { collector: { answers: false }, log: { bytes: 95e9, max_bytes: 100e9 } };
+    const more = { collector: { answers: false, refuses: null }, log: { bytes: 95e9, max_bytes: 100e9 } };
     const found = problemsOf({ ...status(null, undefined), ...more });
     expect(found.map(({ title }) => title)).toEqual(["The collector does not answer", "The log is nearly full"]);
     expect(plain(found[1]?.text ?? "")).toContain("95 GB of 100 GB");
-    expect(problemsOf({ ...status(null, undefined), collector: { answers: true } })).toEqual([]);
+    expect(problemsOf({ ...status(null, undefined), collector: { answers: true, refuses: null } })).toEqual([]);
+  });
+
+  it("say why a collector refuses what comes", () => {
+    const found = problemsOf({ ...status(null, undefined), collector: { answers: true, refuses: "the log is full" } });
+    expect(found.map(({ title }) => title)).toEqual(["The collector refuses events"]);
+    expect(found[0]?.text).toContain("the log is full. ");
   });
 
   it("are gone when the work went well for a minute, or nothing went wrong", () => {

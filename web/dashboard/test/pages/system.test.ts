@@ -20,7 +20,7 @@ function status(of: Partial<Status> = {}): Status {
     lander: { lag: 0, oldest_unlanded_ms: 0, last_error: null, last_error_at: null },
     scheduler: { last_error: null, last_error_at: null },
     stream: { engine: "builtin", state: "counting", lag: 0, windows: 3 },
-    collector: { answers: true },
+    collector: { answers: true, refuses: null },
     problems: [],
     freshness: { hour: level, day: level, week: level },
     retention_days: { log: 7, raw: 730, hour: 90, day: 730, week: 1826 },
@@ -45,7 +45,12 @@ describe("the state of the program", () => {
   it("says how each part does", () => {
     const tones = (of: Partial<Status>): readonly string[] => processes(status(of)).map((fact) => fact.tone);
     expect(tones({})).toEqual(["ok", "ok", "ok", "ok"]);
-    expect(tones({ collector: { answers: false } })[0]).toBe("bad");
+    expect(tones({ collector: { answers: false, refuses: null } })[0]).toBe("bad");
+    expect(processes(status({ collector: { answers: true, refuses: "the log is full" } }))[0]).toMatchObject({
+      value: "Refuses events",
+      says: "The log is full.",
+      tone: "bad",
+    });
     expect(tones({ scheduler: { last_error: "disk full", last_error_at: NOW - 1000 } })[2]).toBe("warn");
     expect(tones({ scheduler: { last_error: "disk full", last_error_at: NOW - HOUR } })[2]).toBe("ok");
     expect(processes(status({ lander: null, stream: null })).map((fact) => fact.value)).toEqual(["Answers", "Elsewhere", "Up to date"]);

@@ -34,6 +34,7 @@ function errorOf(part: object | null | undefined, now: number): string | null {
 function collector(status: Status): Fact {
   const { collector: found } = status;
   if (found === undefined) return { name: "Collector", value: "Elsewhere", says: "This process does not know it.", tone: "neutral" };
+  if (found.refuses) return { name: "Collector", value: "Refuses events", says: sentence(found.refuses), tone: "bad" };
   return found.answers
     ? { name: "Collector", value: "Answers", says: "Takes events in, and answers when they are on disk.", tone: "ok" }
     : { name: "Collector", value: "Does not answer", says: "Browsers keep their events and send them later.", tone: "bad" };
