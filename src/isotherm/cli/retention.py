@@ -19,6 +19,8 @@ from isotherm.rollup.due import Due, due
 from isotherm.store.db import open_db
 
 _NAMES: Final = {"raw": "raw events", "hour": "hourly tiles", "day": "daily tiles", "week": "weekly tiles"}
+_WORKS: Final = ("raw", "tiles", "records", "log", "archive")
+"""The rounds that are told of."""
 _SHOWN: Final = 60
 
 
@@ -63,9 +65,10 @@ def command(
     now = SystemClock().now_ms()
     database = open_db(chosen.url("db"))
     try:
-        found, last = due(chosen, database, now, client), rounds.last(database)
+        found, ran = due(chosen, database, now, client), rounds.last(database)
     finally:
         database.dispose()
+    last = {work: ran[work] for work in _WORKS if work in ran}
     log_due = _log_due(chosen, now) if client is None else None
     if json:
         print_json({"now": iso(now), "due": [_plain(one) for one in found], "log": log_due, "last": last})

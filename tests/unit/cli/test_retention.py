@@ -64,6 +64,7 @@ def test_what_is_due_is_removed_on_demand_and_told(data: Path, capsys: pytest.Ca
     after = asked(capsys, "--data", str(data))
     assert not any(one["hours"] for one in after["due"])
     assert after["last"]["raw"]["did"] == removed["raw"]
+    assert set(after["last"]) <= {"raw", "tiles", "records", "log", "archive"}
     with Parts(Settings(data=data)) as parts:
         assert sorted(f.client_id for f in parts.manifest.listed()) == ["brief", "shop", "shop"]
         kept = parts.olap.query(
