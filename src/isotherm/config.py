@@ -255,6 +255,12 @@ class Settings(BaseSettings):
     )
     verify_hour: int = Field(3, ge=0, le=23, description="Hour of the day, UTC, from which the night's sample is due.")
     verify_minutes: float = Field(30.0, gt=0, description="The night's sample ends after this long, done or not.")
+    backup_max_age_hours: float = Field(
+        2.0,
+        gt=0,
+        description="Where backups are taken, the newest may be this old before the status and an alert say so: about "
+        "twice the time between two.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @classmethod

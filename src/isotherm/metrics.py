@@ -192,6 +192,9 @@ BACKUP_AT = _gauge(
     "When the newest backup that is known here was complete; 0: none is known.",
     registry=REGISTRY,
 )
+BACKUP_MAX_AGE = Gauge(
+    "isotherm_backup_max_age_seconds", "How old the newest backup may be (backup_max_age_hours).", registry=REGISTRY
+)
 STORE_BYTES = _gauge(
     "isotherm_store_bytes",
     "What a store holds, in bytes: log, lake (part: its format), tiles, database, dead.",

@@ -146,7 +146,7 @@ def take(sources: Sources, target: Target, *, tell: Tell = silent, checkpoint: C
         )
         where = target.finish(inventory)
         did = {"id": inventory.id, "where": where, "bytes": inventory.bytes, "copied_bytes": inventory.copied_bytes}
-        rounds.note(sources.engine, "backup", inventory.finished_at, did)
+        rounds.note(sources.engine, rounds.BACKUP, inventory.finished_at, did)
         checkpoint("inventory")
     return inventory
 

@@ -103,17 +103,12 @@ def command(
 
 def _take(settings: Settings, target: "Target") -> Any:
     from isotherm.backup.take import take
-    from isotherm.cli.measure import BACKUP
     from isotherm.cli.roles import Parts
-    from isotherm.land import rounds
 
     with Parts(settings) as parts, bar("backing up") as tell:
-        inventory = take(
+        return take(
             sources_of(parts), target, tell=lambda step: tell(step.what, step.done, step.total, step.copied_bytes)
         )
-        # So that status and metrics can say how old the newest is.
-        rounds.note(parts.engine, BACKUP, parts.clock.now_ms(), {"backup": inventory.id})
-        return inventory
 
 
 def sources_of(parts: "Parts") -> "Sources":

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from isotherm import metrics
-from isotherm.clock import SECOND_MS
+from isotherm.clock import HOUR_MS, SECOND_MS
 from isotherm.eventlog.port import EventLog
 from isotherm.land import behind, rounds
 from isotherm.rollup.verdicts import Finding
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 QUICK_S: Final = 10.0
 SLOW_S: Final = 300.0
 LANDING: Final = "land"
-BACKUP: Final = "backup"
-"""Name of the round that `isotherm backup` writes down when one is complete."""
 
 _log = structlog.get_logger("isotherm.measure")
 
@@ -129,8 +127,9 @@ class Measures:
             metrics.DISK_FREE.labels(disk.store).set(disk.free)
 
     def _look_at_backup(self) -> None:
-        made_at, _ = rounds.of(self._parts.engine, BACKUP)
+        made_at, _ = rounds.of(self._parts.engine, rounds.BACKUP)
         metrics.BACKUP_AT.set((made_at or 0) / SECOND_MS)
+        metrics.BACKUP_MAX_AGE.set(self._parts.settings.backup_max_age_hours * HOUR_MS / SECOND_MS)
 
     def _lag(self) -> None:
         parts = self._parts

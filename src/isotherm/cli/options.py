@@ -167,6 +167,7 @@ class Serving(Stores):
     token: Annotated[Text, setting("token", APP)] = None
     allowed_hosts: Annotated[Text, setting("allowed_hosts", APP)] = None
     collect_public_url: Annotated[Text, setting("collect_public_url", APP)] = None
+    backup_max_age_hours: Annotated[Real, setting("backup_max_age_hours", APP)] = None
 
 
 @dataclass(kw_only=True)

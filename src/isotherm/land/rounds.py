@@ -1,6 +1,6 @@
 """What work that comes round again did last: retention of each store, and the archive. One row per work."""
 
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -10,6 +10,8 @@ from isotherm.store.db import reading, writing
 from isotherm.store.tables import rounds
 from isotherm.store.upsert import upsert
 
+BACKUP: Final = "backup"
+"""Name of the round that is written down when a backup is complete."""
 _SAID_MS = 10 * MINUTE_MS
 """A round that found nothing to do is written down this often, not every time."""
 

@@ -301,6 +301,13 @@ class DiskState(Struct, kw_only=True):
     size: Annotated[int, Meta(ge=0, description="Bytes.")]
 
 
+class BackupState(Struct, kw_only=True):
+    """The newest backup that `isotherm backup` wrote down here."""
+
+    made_at: Annotated[int | None, Meta(description="When it was complete, ms since 1970; null: there never was one.")]
+    max_age_ms: Annotated[int, Meta(ge=0, description="It is a problem when it is older (backup_max_age_hours).")]
+
+
 class StatusAnswer(Struct, kw_only=True):
     """The state of the whole program; the process that runs the API adds members of its own."""
 
@@ -320,6 +327,7 @@ class StatusAnswer(Struct, kw_only=True):
         dict[str, Round],
         Meta(description="What retention (raw, tiles, records, log), archive and nightly sample (verify) did last."),
     ]
+    backup: BackupState
     ledger: Annotated[LedgerState | None, Meta(description="Null before the first measurement.")]
     verification: Annotated[VerificationState | None, Meta(description="Null before the first measurement.")]
     stores: Annotated[

@@ -20,7 +20,7 @@ def problems_of(facts: Mapping[str, Any], now_ms: int) -> list[str]:
     """What is not well; `facts` as GET /v1/status has them. What a process does not know is no problem of its own."""
     lander = facts.get("lander") or {}
     found = landing(lander, now_ms)
-    for part in (_errors, _tiles, _truth, _room, _clocks):
+    for part in (_errors, _tiles, _lost, _truth, _room, _clocks, _copies):
         found += part(facts, now_ms)
     return found
 
@@ -69,6 +69,18 @@ def _tiles(facts: Mapping[str, Any], _: int) -> Iterator[str]:
             )
 
 
+def _lost(facts: Mapping[str, Any], _: int) -> Iterator[str]:
+    lost = facts.get("lost") or {"buckets": {}}
+    counts = ", ".join(f"{count:,} {level}" for level, count in lost["buckets"].items())
+    if counts:
+        parts = f" ({', '.join(lost['parts'])})" if lost["parts"] else ""
+        yield (
+            f"maps of these buckets went with damaged parts of the tile store{parts}: {counts}; reads of them answer "
+            "503 until they are made again from the raw events, which happens by itself. What is older than these, "
+            "only a backup has. See that the disk is sound"
+        )
+
+
 def _truth(facts: Mapping[str, Any], _: int) -> Iterator[str]:
     ledger = facts.get("ledger")
     if ledger and ledger["differing"]:
@@ -108,6 +120,16 @@ def _clocks(facts: Mapping[str, Any], _: int) -> Iterator[str]:
         yield (
             f"the clock leapt ahead by {_time(after - before)}, to {iso(after)}: nothing is removed by it for a day; "
             "set it right, or, where it is right, run `isotherm retention --apply`"
+        )
+
+
+def _copies(facts: Mapping[str, Any], now_ms: int) -> Iterator[str]:
+    backup = facts.get("backup") or {}
+    made_at = backup.get("made_at")
+    if made_at is not None and now_ms - made_at > backup["max_age_ms"]:
+        yield (
+            f"the newest backup was made {_time(now_ms - made_at)} ago, and is to be no older than "
+            f"{_time(backup['max_age_ms'])} (backup_max_age_hours): take one, and see why the timer did not"
         )
 
 

@@ -174,6 +174,8 @@ def test_the_gauges_say_what_was_found_and_one_failure_keeps_no_other(fresh: Wor
     assert value("isotherm_dead_events") == 3
     assert value("isotherm_measured_timestamp_seconds") == NOW / 1000
     assert value("isotherm_disk_reserve_bytes") == fresh.settings.disk_reserve_bytes
+    assert value("isotherm_backup_last_success_timestamp_seconds") == 0
+    assert value("isotherm_backup_max_age_seconds") == 7200
     facts = taken.facts()
     assert facts["stores"].keys() == {"lake", "database"}
     assert facts["verification"] == {"findings": {"same": 2, "different": 1}, "last_at": NOW - 1000}
@@ -210,6 +212,12 @@ WELL: dict[str, Any] = {
         ({"log": {"bytes": 95, "max_bytes": 100, "set_aside": ["x.damaged"]}}, ["the log holds 95", "x.damaged"]),
         ({"disks": [{"store": "lake", "free": 1 << 30, "size": 1 << 41}]}, ["the disk of lake has"]),
         ({"measured_at": NOW - 2 * HOUR_MS}, ["last measured 2 h 0 min ago"]),
+        ({"backup": {"made_at": None, "max_age_ms": HOUR_MS}}, []),
+        ({"backup": {"made_at": NOW - HOUR_MS, "max_age_ms": HOUR_MS}}, []),
+        (
+            {"backup": {"made_at": NOW - 5 * HOUR_MS, "max_age_ms": HOUR_MS}},
+            ["the newest backup was made 5 h 0 min ago, and is to be no older than 1 h 0 min"],
+        ),
         ({"rounds": {"clock.land": {"did": {"by": NOW}}, "raw": {"did": {"hours": 1}}}}, []),
         (
             {"rounds": {"clock.land": {"did": {"by": 0, "leapt_at": 50 * HOUR_MS, "last": 51 * HOUR_MS}}}},

@@ -9,12 +9,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.engine import Connection
 
 from isotherm import __version__, metrics
-from isotherm.clock import iso
+from isotherm.clock import HOUR_MS, iso
 from isotherm.config import Settings
 from isotherm.land import rounds
 from isotherm.rollup.buckets import Level, floor
 from isotherm.serve import measures
-from isotherm.serve.deps import InDeps
+from isotherm.serve.deps import Deps, InDeps
 from isotherm.serve.more import OPEN
 from isotherm.serve.unwell import problems_of
 from isotherm.store.db import reading, total
@@ -48,12 +48,19 @@ def status(deps: InDeps) -> Response[bytes]:
             "lander": facts.get("lander"),
             "stream": facts.get("stream"),
             "freshness": msgspec.to_builtins(measures.behind(connection, now)),
+            "lost": msgspec.to_builtins(measures.lost(connection)),
             "retention_days": _retention(deps.settings),
             "rounds": rounds.last(deps.engine),
+            "backup": _backup(deps),
         }
     said: dict[str, Any] = dict.fromkeys(_MEASURED) | facts | own
     said["problems"] = problems_of(said, now)
     return Response(msgspec.json.encode(said), media_type="application/json", headers=_NO_STORE)
+
+
+def _backup(deps: Deps) -> dict[str, int | None]:
+    made_at, _ = rounds.of(deps.engine, rounds.BACKUP)
+    return {"made_at": made_at, "max_age_ms": round(deps.settings.backup_max_age_hours * HOUR_MS)}
 
 
 def _retention(settings: Settings) -> dict[str, int]:
