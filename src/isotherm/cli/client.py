@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 from isotherm.cli.processes import read_running
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
+from isotherm.events import client_id_ok
 
 _TIMEOUT: Final = 60.0
 _JOB_TIMEOUT: Final = 24 * 3600.0
@@ -84,6 +85,12 @@ def running_app(settings: Settings) -> AppClient | None:
     """The app of the `isotherm up` on this data folder, or None when none runs."""
     running = read_running(settings.data)
     return None if running is None else AppClient(running.app, settings.token)
+
+
+def require_client_id(client: str | None) -> None:
+    """Raises IsothermError for what is no client id; None, which stands for all clients, is fine."""
+    if client is not None and not client_id_ok(client):
+        raise IsothermError(f"--client {client}: is not a client id ([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})")
 
 
 def require_data(settings: Settings) -> None:

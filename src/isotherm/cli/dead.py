@@ -139,7 +139,8 @@ def show(
         print_json({"place": place, **said})
         return 0
     said |= {"time": moment(letter.time), "what": REASONS.get(letter.reason, "")}
-    content = said.pop("body")
+    said["headers"] = ", ".join(f"{name}: {value}" for name, value in letter.headers.items())
+    content, _ = said.pop("body"), said.pop("v")
     console().print(table(("", place), [(name, str(value)) for name, value in said.items() if value not in (None, "")]))
     console().print()
     console().print(content, markup=False)

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from isotherm.cli.client import require_data, running_app
+from isotherm.cli.client import require_client_id, require_data, running_app
 from isotherm.cli.moments import From, To, hour_edge
 from isotherm.cli.options import Serving
 from isotherm.cli.output import errors
 from isotherm.clock import HOUR_MS, SystemClock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
-from isotherm.events import client_id_ok, hour_of, screen_id_ok
+from isotherm.events import hour_of, screen_id_ok
 from isotherm.rollup.buckets import Level, floor
 
 Format = Literal["csv", "parquet", "arrow"]
@@ -51,8 +51,7 @@ def command(
     """
     chosen = (settings or Serving()).settings()
     out = "-" if out == "/dev/stdout" else out
-    if not client_id_ok(client):
-        raise IsothermError(f"--client {client}: is not a client id ([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})")
+    require_client_id(client)
     if not screen_id_ok(screen):
         raise IsothermError(f"--screen {screen}: must be 1 to 256 bytes without control characters and |")
     first, last = _range(start, end)

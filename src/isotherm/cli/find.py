@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from isotherm.cli.client import require_data
+from isotherm.cli.client import require_client_id, require_data
 from isotherm.cli.moments import From, To, parse_moment
 from isotherm.cli.options import Stores
 from isotherm.cli.output import console, errors, table
 from isotherm.clock import DAY_MS, HOUR_MS, SystemClock
 from isotherm.errors import IsothermError
-from isotherm.events import EVENT_TYPE, client_id_ok, screen_id_ok
+from isotherm.events import EVENT_TYPE, screen_id_ok
 from isotherm.land.find import MAX_FOUND, MAX_SPAN_MS
 from isotherm.rollup.grid import GRID_H, GRID_W
 
@@ -51,8 +51,7 @@ def command(
 
     `isotherm lake find --client shop --screen /cart --type click --cell 49,12 --from 2026-02-02 --to 2026-02-03`
     """
-    if not client_id_ok(client):
-        raise IsothermError(f"--client {client}: is not a client id ([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})")
+    require_client_id(client)
     asked = _batch(batch, position, screen, cell) if batch is not None else _place(screen, type, cell)
     first, last = _range(start, end)
     if not 1 <= limit <= MAX_FOUND:

@@ -7,7 +7,7 @@ import msgspec
 from cyclopts import Parameter
 from sqlalchemy.engine import Engine
 
-from isotherm.cli.client import require_data, running_app
+from isotherm.cli.client import require_client_id, require_data, running_app
 from isotherm.cli.moments import From, To, optional_hours
 from isotherm.cli.options import AsJson, Serving
 from isotherm.cli.output import console, errors, hour, print_json, table
@@ -55,6 +55,7 @@ def command(
     `isotherm ledger --check`
     """
     chosen = (settings or Serving()).settings()
+    require_client_id(client)
     if not is_shared(chosen):
         require_data(chosen)
     asked = Range(client, *optional_hours(start, end))
@@ -71,8 +72,12 @@ def command(
     differences = found + (compared["differences"] if compared else [])
     if json:
         print_json(_told(rows, hours, differences, compared))
-    else:
+    elif rows or hours:
         _say(rows, hours, differences, compared)
+    elif asked == audit.EVERYTHING:
+        console().print("the ledger is empty: nothing has been landed yet")
+    else:
+        console().print("the ledger has nothing of this client and range; without --client, --from and --to it has all")
     return 1 if differences else 0
 
 
@@ -131,9 +136,6 @@ def _steps(settings: Settings, engine: Engine, asked: Range) -> Iterator[tuple[s
 
 def _say(rows: list[LedgerRow], hours: list[Hour], differences: list[str], compared: dict[str, Any] | None) -> None:
     out = console()
-    if not rows and not hours:
-        out.print("the ledger is empty: nothing has been landed yet")
-        return
     _say_receipt(rows)
     _say_events(hours)
     out.print(table(("on the way", "events", "lost, or left out"), _flow(rows, hours)))
@@ -143,7 +145,7 @@ def _say(rows: list[LedgerRow], hours: list[Hour], differences: list[str], compa
             out.print(table((title, "events"), found.items()))
     out.print()
     if compared:
-        out.print(f"{compared['screens']:,} screens of {compared['hours']:,} hours were compared with their maps")
+        out.print(f"compared with their maps: {compared['screens']:,} screens, in {compared['hours']:,} hours")
     if differences:
         errors().print("[bold red]the sums do not close[/]: events were lost or counted twice")
         for line in differences[:_SENTENCES]:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from isotherm.cli.client import require_data
+from isotherm.cli.client import require_client_id, require_data
 from isotherm.cli.moments import From, To, hour_edge
 from isotherm.cli.options import AsJson, Everything
 from isotherm.cli.output import errors, hour, print_json, size
@@ -16,7 +16,6 @@ from isotherm.clock import iso
 from isotherm.config import without_password
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import open_log
-from isotherm.events import client_id_ok
 from isotherm.land.replay import Plan, Progress, Replay, plan
 
 
@@ -54,8 +53,7 @@ def command(
     first, last = hour_edge(start, "--from"), hour_edge(end, "--to")
     if first >= last:
         raise IsothermError(f"--to {end} must lie after --from {start}")
-    if client is not None and not client_id_ok(client):
-        raise IsothermError(f"--client {client}: is not a client id ([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})")
+    require_client_id(client)
     require_data(chosen)
     clients = None if client is None else [client]
     with Parts(chosen) as parts:

@@ -6,13 +6,12 @@ from typing import Annotated, Any, Final
 import msgspec
 from cyclopts import Parameter
 
-from isotherm.cli.client import require_data, running_app
+from isotherm.cli.client import require_client_id, require_data, running_app
 from isotherm.cli.options import AsJson, Everything
 from isotherm.cli.output import console, errors, hour, moment, print_json, size, table
 from isotherm.clock import DAY_MS, SystemClock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
-from isotherm.events import client_id_ok
 from isotherm.land import rounds
 from isotherm.land.steady import leaps
 from isotherm.rollup.due import Due, due
@@ -55,8 +54,7 @@ def command(
     chosen = (settings or Everything()).settings()
     if dry_run and apply:
         raise IsothermError("--dry-run looks and --apply removes: give one of them")
-    if client is not None and not client_id_ok(client):
-        raise IsothermError(f"--client {client}: is not a client id ([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})")
+    require_client_id(client)
     if apply and client is not None:
         raise IsothermError("--apply removes what is due of all clients: leave --client away")
     require_data(chosen)

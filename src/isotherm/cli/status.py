@@ -125,9 +125,13 @@ def _say_measures(facts: dict[str, Any]) -> None:
         out.print(f"verified {found} ({moment(verification['last_at'])})")
     stores = [f"{name} {size(sum(parts.values()))}" for name, parts in (facts.get("stores") or {}).items()]
     if stores:
-        out.print(f"stores   {', '.join(stores)}")
+        measured = facts.get("measured_at")
+        out.print(f"stores   {', '.join(stores)}" + ("" if measured is None else f" (at {moment(measured)})"))
+    of_size: dict[tuple[int, int], list[str]] = {}
     for disk in facts.get("disks") or ():
-        out.print(f"disk     of {disk['store']}: {size(disk['free'])} of {size(disk['size'])} free")
+        of_size.setdefault((disk["free"], disk["size"]), []).append(disk["store"])
+    for (free, whole), named in of_size.items():
+        out.print(f"disk     of {', '.join(named)}: {size(free)} of {size(whole)} free")
 
 
 def _say_problems(problems: Sequence[str]) -> None:

@@ -9,14 +9,13 @@ from cyclopts import Parameter
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from isotherm.cli.client import require_data, running_app
+from isotherm.cli.client import require_client_id, require_data, running_app
 from isotherm.cli.moments import From, To, optional_hours
 from isotherm.cli.options import AsJson, Serving
 from isotherm.cli.output import console, errors, print_json
 from isotherm.clock import iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
-from isotherm.events import client_id_ok
 from isotherm.rollup.buckets import Level
 
 SHOWN: Final = 20
@@ -57,8 +56,7 @@ def command(
     """
     chosen = (settings or Serving()).settings()
     first, last = optional_hours(start, end)
-    if client is not None and not client_id_ok(client):
-        raise IsothermError(f"--client {client}: is not a client id ([A-Za-z0-9][A-Za-z0-9._-]{{0,63}})")
+    require_client_id(client)
     if (sample is not None and not 0 <= sample <= 1_000_000) or (parallel is not None and not 1 <= parallel <= 64):
         raise IsothermError("--sample takes 0 to 1,000,000 buckets, --parallel 1 to 64 threads")
     asked: dict[str, Any] = {
@@ -78,7 +76,7 @@ def command(
     if json:
         print_json(report)
     else:
-        _say(report)
+        _say(report, of_all=client is None)
     return 1 if any(report[name] for name in _WRONG) else 0
 
 
@@ -145,14 +143,16 @@ class _Verdicts:
             self._parts.__exit__()
 
 
-def _say(report: dict[str, Any]) -> None:
+def _say(report: dict[str, Any], *, of_all: bool) -> None:
     out = console()
     if not report["buckets"]:
-        out.print("nothing to compare: no tiles in this range yet")
+        out.print(f"nothing to compare: no tiles in this range{'' if of_all else ', of this client'}")
         return
-    out.print(f"{report['same']:,} buckets are the same as the raw events say, {report['maps']:,} maps, every cell")
+    out.print(
+        f"buckets that are the same as the raw events say: {report['same']:,}; maps: {report['maps']:,}, every cell"
+    )
     if report["events"]:
-        rate = f"{report['events_per_second'] / 1e6:.1f} M a second"
+        rate = f"{report['events_per_second']:,} a second"
         out.print(f"{report['events']:,} events were counted again in {report['seconds']:.1f} s, {rate}")
     if report["dirty"]:
         out.print(f"{report['dirty']:,} wait to be tiled again; run verify once more when they are")

@@ -28,6 +28,8 @@ ROUND: Final = "verify"
 _NAMED: Final = 20
 """Buckets that were found wrong are named up to so many; the log names all."""
 _LOOK_MS: Final = MINUTE_MS
+_LATER_MS: Final = 15 * MINUTE_MS
+"""After a failure. What lies further ahead was noted before the clock was set back."""
 _WAIT_S: Final = 1.0
 _NICE: Final = 10
 
@@ -47,13 +49,13 @@ class Nightly:
         """Work until `stop` is set, which a run that is under way heeds. Errors are logged, and tried again later."""
         _give_way()
         while not stop.is_set():
-            if self.clock.now_ms() >= self._look_at:
+            if not self.clock.now_ms() < self._look_at <= self.clock.now_ms() + _LATER_MS:
                 self._look_at = self.clock.now_ms() + _LOOK_MS
                 try:
                     self.step(stop)
                 except Exception:  # noqa: BLE001 - logged; only `stop` ends the thread
                     _log.exception("the nightly verification failed; it is tried again in a while")
-                    self._look_at = self.clock.now_ms() + 15 * MINUTE_MS
+                    self._look_at = self.clock.now_ms() + _LATER_MS
             stop.wait(_WAIT_S)
 
     def step(self, stop: threading.Event | None = None) -> bool:
@@ -76,14 +78,15 @@ class Nightly:
         return rounds.of(self.verifier.database, ROUND)
 
     def _is_due(self, ran_at: int | None) -> bool:
-        """Once after each night's hour; the first time when something was published before it."""
+        """Once after each night's hour; the first time when something was published before it. A last time that lies
+        ahead says that the clock was set back since."""
         if not self.settings.verify_sample:
             return False
         now = self.clock.now_ms()
         hour = self.settings.verify_hour * HOUR_MS
         night = (now - hour) // DAY_MS * DAY_MS + hour
         if ran_at is not None:
-            return ran_at < night
+            return ran_at < night or ran_at > now
         with reading(self.verifier.database) as connection:
             first = connection.execute(sa.select(sa.func.min(buckets.c.published_at))).scalar()
         return first is not None and first < night

@@ -115,8 +115,11 @@ def test_the_table_names_what_is_lost_at_each_step(data: Path, capsys: pytest.Ca
 def test_a_range_chooses_hours(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = told(capsys, "--data", str(data), "--from", str(HOUR + HOUR_MS))
     assert (code, found["hours"], found["events"]["hours"]) == (0, [], [])
-    assert run(["ledger", "--data", str(data), "--from", str(HOUR + HOUR_MS)]) == 0
-    assert "the ledger is empty" in capsys.readouterr().out
+    for nothing in (["--from", str(HOUR + HOUR_MS)], ["--client", "nobody"]):
+        assert run(["ledger", "--data", str(data), *nothing]) == 0
+        assert "nothing of this client and range" in capsys.readouterr().out
+    assert run(["ledger", "--data", str(data), "--client", "no body"]) == 1
+    assert "is not a client id" in capsys.readouterr().err
 
 
 def test_sums_that_do_not_close_fail_it_and_the_hours_are_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

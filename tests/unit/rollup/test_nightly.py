@@ -59,6 +59,18 @@ def test_it_runs_once_a_night_and_catches_up(world: World) -> None:
     assert not other.step()
 
 
+def test_a_clock_that_was_a_year_ahead_costs_no_year_of_nights(world: World) -> None:
+    one = nightly(world)
+    at(world, 4)
+    world.clock.advance(365 * DAY_MS)
+    assert one.step()
+    world.clock.advance(-364 * DAY_MS)
+    assert one.step()
+    assert not one.step()
+    at(world, 4)
+    assert one.step()
+
+
 def test_what_it_found_is_told(world: World) -> None:
     read = gauge("isotherm_verify_events_total")
     at(world, 4)
