@@ -1,7 +1,5 @@
 """`isotherm backup`: keep a copy of everything elsewhere."""
 
-import contextlib
-import os
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -10,6 +8,7 @@ import msgspec
 from cyclopts import Parameter
 
 from isotherm.cli.client import AppClient, require_data, running_app
+from isotherm.cli.modest import step_back
 from isotherm.cli.options import AsJson, Serving
 from isotherm.cli.output import console, duration, errors, moment, print_json, size, table
 from isotherm.clock import SystemClock, iso
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from isotherm.backup.target import Target
     from isotherm.cli.roles import Parts
 
-_NICENESS: Final = 10
 _MEGABYTE: Final = 1e6
 
 To = Annotated[
@@ -84,8 +82,7 @@ def command(
         return _verify(target, json=json)
     if listed:
         return _list(target, json=json)
-    with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
+    step_back()
     inventory, pruned = _take(chosen, target), None
     if keep is not None:
         from isotherm.backup.keep import prune

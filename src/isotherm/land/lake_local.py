@@ -15,6 +15,7 @@ from obstore.store import LocalStore
 from isotherm.config import Settings
 from isotherm.errors import ConfigError
 from isotherm.land.lake import Found, LocalPlace, checked
+from isotherm.land.writeout import copy_steadily
 
 
 class LocalLake:
@@ -136,10 +137,11 @@ def _create(target: Path, data: BinaryIO, *, synced: bool = True) -> None:
     staged = target.with_name(f"{target.name}#{uuid4().hex}")
     try:
         with staged.open("xb") as file:
-            shutil.copyfileobj(data, file, 1 << 20)
-            file.flush()
             if synced:
+                copy_steadily(data, file)
                 os.fsync(file.fileno())
+            else:
+                shutil.copyfileobj(data, file, 1 << 20)
         os.link(staged, target)
     finally:
         staged.unlink(missing_ok=True)

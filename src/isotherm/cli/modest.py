@@ -1,0 +1,26 @@
+"""Stepping back: a process that has time leaves processor and disk to those who answer somebody."""
+
+import contextlib
+import ctypes
+import os
+import platform
+from typing import Final
+
+NICENESS: Final = 19
+_IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30, "riscv64": 30}
+"""Number of ioprio_set(2), for which the C library has no function."""
+_PROCESS: Final = 1
+_IDLE: Final = 3 << 13
+
+
+def step_back() -> None:
+    """Lowest priority for the processor, and for disks whose scheduler knows priorities: only what nobody else wants.
+
+    Before threads are started, which then inherit both. Where a system refuses or has no such thing, nothing happens.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    call = _IOPRIO_SET.get(platform.machine()) if platform.system() == "Linux" else None
+    if call is not None:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).syscall(ctypes.c_long(call), _PROCESS, 0, _IDLE)
