@@ -54,6 +54,17 @@ def test_doctor_says_what_is_wrong_with_a_topic(kafka: Kafka | NamedKafka, tmp_p
     assert "retention.ms is 86400000" in said(found)
 
 
+def test_doctor_looks_at_the_topic_of_dead_letters(kafka: Kafka | NamedKafka, tmp_path: Path) -> None:
+    name = f"doctor-{secrets.token_hex(4)}"
+    found = examine(tmp_path, **log_of(kafka, f"{name}.raw"))
+    healthy(found, "dead_log")
+    assert f"topic {name}.dead is made with the first dead letter: 1 partitions" in said(found)
+    kafka.create_topic(f"{name}.dead", 1, retention_ms=DAY_MS)
+    found = [one for one in examine(tmp_path, **log_of(kafka, f"{name}.raw")) if one.check == "dead_log"]
+    unwell(found, "dead_log", "(dead_retention_days) or more")
+    assert f"topic {name}.dead cannot be used as it is" in said(found)
+
+
 def test_doctor_counts_brokers_against_copies(own_kafka: Kafka, tmp_path: Path) -> None:
     found = examine(tmp_path, **log_of(own_kafka, "not-there", kafka_replication=3))
     unwell(found, "log", "set kafka_replication to 1 at most")

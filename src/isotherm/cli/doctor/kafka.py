@@ -25,6 +25,11 @@ def check(settings: Settings) -> Iterator[Finding]:
 
     Raises ConfigError for a wrong setting.
     """
+    yield from examine(settings, group=True, made="at the first start")
+
+
+def examine(settings: Settings, *, group: bool, made: str) -> Iterator[Finding]:
+    """`check` of the topic that these settings name; `group` says that a group reads it, `made` when it is made."""
     target = target_of(settings.url("log"), settings)
     heard: list[str] = []
 
@@ -46,17 +51,19 @@ def check(settings: Settings) -> Iterator[Finding]:
         yield Finding("log", "error", str(error), f"{why + '; ' if why else ''}{_ADVICE}")
         return
     yield Finding("log", "ok", f"{len(described.nodes)} brokers at {target.servers} answer")
-    yield from _topic(admin, target, settings, described)
+    yield from _topic(admin, target, settings, described, group=group, made=made)
 
 
 _ADVICE: Final = "see whether the brokers run and advertise an address that this machine reaches, and kafka_options"
 
 
-def _topic(admin: AdminClient, target: Target, settings: Settings, cluster: Any) -> Iterator[Finding]:
+def _topic(
+    admin: AdminClient, target: Target, settings: Settings, cluster: Any, *, group: bool, made: str
+) -> Iterator[Finding]:
     name = target.topic
     names = ask(target, "list topics", lambda s: set(admin.list_topics(timeout=s).topics))
     if name not in names:
-        yield from _missing(admin, target, settings, cluster)
+        yield from _missing(admin, target, settings, cluster, made)
         return
 
     def describe(seconds: float) -> Any:
@@ -67,12 +74,13 @@ def _topic(admin: AdminClient, target: Target, settings: Settings, cluster: Any)
 
     described = ask(target, f"describe topic {name}", describe)
     yield from _rights(described, name, settings)
-    yield from _group_rights(admin, target, settings)
+    if group:
+        yield from _group_rights(admin, target, settings)
     yield from _copies(described, len(cluster.nodes), name)
     yield from _settings(admin, target, settings)
 
 
-def _missing(admin: AdminClient, target: Target, settings: Settings, cluster: Any) -> Iterator[Finding]:
+def _missing(admin: AdminClient, target: Target, settings: Settings, cluster: Any, made: str) -> Iterator[Finding]:
     brokers, copies = len(cluster.nodes), settings.kafka_replication
     if copies > brokers:
         yield Finding(
@@ -91,7 +99,7 @@ def _missing(admin: AdminClient, target: Target, settings: Settings, cluster: An
         )  # fmt: skip
         return
     shape = f"{settings.kafka_partitions} partitions, {copies} copies"
-    yield Finding("log", "ok", f"topic {target.topic} is made at the first start: {shape}")
+    yield Finding("log", "ok", f"topic {target.topic} is made {made}: {shape}")
 
 
 def _rights(described: Any, topic: str, settings: Settings) -> Iterator[Finding]:

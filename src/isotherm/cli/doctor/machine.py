@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from isotherm.cli.checks import check_exposure
+from isotherm.cli.doctor.dead import check_folders
 from isotherm.cli.doctor.findings import Check, Finding
+from isotherm.cli.doctor.folders import log_folder
 from isotherm.cli.output import size
 from isotherm.cli.processes import claim, read_running, url_of
 from isotherm.clock import DAY_MS, SystemClock, iso
@@ -31,7 +33,7 @@ MEMORY: Final = 2 * GIB
 _EARLIEST_MS: Final = 1_735_689_600_000
 """2025-01-01: a clock before this was never set."""
 _OURS: Final = frozenset(
-    {"log", "lake", "olap", "olap.lock", "dead", "isotherm.db", "isotherm.db-wal", "isotherm.db-shm",
+    {"log", "log-dead", "lake", "olap", "olap.lock", "dead", "isotherm.db", "isotherm.db-wal", "isotherm.db-shm",
      "isotherm.toml", "run.json", "run.json.new", "up.lock"}
 )  # fmt: skip
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs", "afs"})
@@ -40,7 +42,7 @@ _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse
 def examine_machine(settings: Settings) -> Iterator[Finding]:
     """Run the checks of this machine, one finding each or more. They change nothing."""
     checks: tuple[Check, ...] = (
-        _versions, _ports, _exposure, _folder, _database, _file_system, _disk, _memory, _files, _clock
+        _versions, _ports, _exposure, _folder, _database, check_folders, _file_system, _disk, _memory, _files, _clock
     )  # fmt: skip
     for check in checks:
         yield from check(settings)
@@ -148,27 +150,7 @@ def _folder(settings: Settings) -> Iterator[Finding]:
         yield Finding("data", "warning", f"{data} holds files that are not ours: {names}", "move them elsewhere")
     else:
         yield Finding("data", "ok", f"{data}")
-    yield from _set_aside(data)
-
-
-def _set_aside(data: Path) -> Iterator[Finding]:
-    damaged = sorted(p.name for p in (data / "log").glob("*.damaged-*"))
-    if damaged:
-        yield Finding(
-            "log", "warning", f"{len(damaged)} damaged files were set aside: {', '.join(damaged[:3])}",
-            "check the disk; keep the files until you know what was in them (`isotherm log`)",
-        )  # fmt: skip
-    with contextlib.suppress(FileNotFoundError):
-        text = (data / "log" / "format.json").read_text()
-        try:
-            found = json.loads(text).get("format")
-        except (ValueError, AttributeError):
-            found = None
-        if found != 1:
-            yield Finding(
-                "log", "error", f"{data / 'log'} has format {found!r}; this version reads format 1",
-                "use the version of isotherm that wrote it, or another --data",
-            )  # fmt: skip
+    yield from log_folder(data / "log", "log")
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ DEADLINE_S: Final = 20.0
 
 _CHECKS: Final[dict[str, dict[str, str]]] = {
     "log": {"kafka": "kafka"},
+    "dead_log": {"kafka": "dead"},
     "lake": {"s3": "s3"},
     "olap": {"clickhouse": "clickhouse", "clickhouses": "clickhouse"},
     "db": {"postgresql": "postgresql"},
@@ -88,6 +89,7 @@ def examine_services(settings: Settings, deadline_s: float | None = None) -> Ite
 
 def _urls(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from ((name, settings.url(name)) for name in STORES)
+    yield "dead_log", settings.for_dead_letters().url("log")
     yield "engine", settings.engine
     if settings.stream != "builtin":
         yield "stream", settings.stream
@@ -104,7 +106,7 @@ def find_adapter(setting: str, url: str) -> None:
     from isotherm.store import cache, db, olap
 
     known: dict[str, Any] = {
-        "log": log.ADAPTERS, "lake": lake.ADAPTERS, "olap": olap.ADAPTERS, "db": db.ADAPTERS,
+        "log": log.ADAPTERS, "dead_log": log.ADAPTERS, "lake": lake.ADAPTERS, "olap": olap.ADAPTERS, "db": db.ADAPTERS,
         "cache": cache.ADAPTERS, "engine": engines.ADAPTERS, "scan": scan_source.ADAPTERS,
     }  # fmt: skip
     if setting == "stream":
