@@ -1,10 +1,10 @@
 """Publishing a bucket: what its maps are (measured from the store), and the one transaction that says so."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -12,7 +12,7 @@ from isotherm import __version__
 from isotherm.rollup import dirty
 from isotherm.rollup.buckets import Bucket
 from isotherm.rollup.grid import CELLS
-from isotherm.rollup.hashes import bucket_hash, map_line
+from isotherm.rollup.hashes import bucket_hash, hash_line, map_hash, sparse_hash
 from isotherm.store.db import next_version
 from isotherm.store.olap import Olap
 from isotherm.store.tables import buckets
@@ -63,27 +63,27 @@ def measure(olap: Olap, bucket: Bucket, client_ids: Sequence[str], version: int)
 
 
 def _add_page(facts: dict[str, Facts], table: Any) -> None:
-    cells = table.column("cells").combine_chunks()
-    counts = table.column("counts").combine_chunks()
-    for i, (client_id, screen_id, event_type, segment, events, tiled) in enumerate(
-        zip(*(table.column(name).to_pylist() for name in table.column_names[:6]), strict=True)
-    ):
+    digests = _digests(table.column("cells").combine_chunks(), table.column("counts").combine_chunks())
+    rows = zip(*(table.column(name).to_pylist() for name in table.column_names[:6]), strict=True)
+    for digest, (client_id, screen_id, event_type, segment, events, tiled) in zip(digests, rows, strict=True):
         found = facts[client_id]
         found.maps += 1
         found.rows += events
         found.tiled += tiled
         if tiled:
-            found.lines.append(map_line(screen_id, event_type, segment, _all_counts(cells[i], counts[i])))
+            found.lines.append(hash_line(screen_id, event_type, segment, digest))
 
 
-def _all_counts(cells: Any, counts: Any) -> Any:
-    """The stored map as counts of every cell, shape (CELLS,)."""
-    values = counts.values.to_numpy()
-    if len(values) == CELLS and not len(cells.values):
-        return values
-    full = np.zeros(CELLS, np.uint64)
-    full[cells.values.to_numpy()] = values
-    return full
+def _digests(cells: Any, counts: Any) -> Iterator[str]:
+    """The map hash of every row of two list columns: counts of all cells, or of those that are named."""
+    names, values = cells.values.to_numpy(), counts.values.to_numpy()
+    edges = zip(pairwise(cells.offsets.to_pylist()), pairwise(counts.offsets.to_pylist()), strict=True)
+    for (name, name_end), (value, value_end) in edges:
+        here = values[value:value_end]
+        if name == name_end and len(here) == CELLS:
+            yield map_hash(here)
+        else:
+            yield sparse_hash(names[name:name_end], here)
 
 
 @dataclass(frozen=True, slots=True)

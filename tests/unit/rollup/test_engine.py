@@ -104,10 +104,20 @@ def test_the_dense_way_is_given_up_at_its_memory_limit(world: Any, monkeypatch: 
     called: list[bool] = []
     mixed = clickhouse.ClickHouseEngine._tile_mixed
     monkeypatch.setattr(clickhouse.ClickHouseEngine, "_tile_mixed", lambda *a: (called.append(True), mixed(*a)))
+    monkeypatch.setattr(clickhouse, "COUNTED_ROWS", 0)
     world.land([("a", f"p{i}", "click", world.hour + i, 0.1, (i % 50) / 50) for i in range(4_000)])
     world.jobs.engine._dense_memory = 100_000_000
     world.run(Level.HOUR, world.hour)
     assert called
+    world.check(Level.HOUR)
+
+
+def test_many_maps_of_few_events_are_not_tried_the_dense_way(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clickhouse, "DENSE_MAPS", 100)
+    monkeypatch.setattr(clickhouse, "_dense_of_client", lambda _: pytest.fail("tried the dense way"))
+    rng = np.random.default_rng(5)
+    world.land(busy(world, rng, 3_000, 1) + [("a", f"p{i}", "click", world.hour, 0.1, 0.5) for i in range(300)])
+    world.run(Level.HOUR, world.hour)
     world.check(Level.HOUR)
 
 

@@ -29,6 +29,8 @@ DENSE_MEMORY: Final = GIB
 """Limit of one dense query; its result is inserted in blocks within it."""
 DENSE_MAPS: Final = 1_000
 """Maps per dense query when they are known to be many: with two threads about half of DENSE_MEMORY."""
+COUNTED_ROWS: Final = 2_000_000
+"""The maps of so few rows are counted first: where they are many, trying the dense way would cost more than that."""
 
 _KEYS: Final = "client_id, screen_id, event_type"
 _CELL: Final = (
@@ -76,6 +78,9 @@ class ClickHouseEngine:
         if source.rows < SPARSE_BELOW:
             self._olap.command(head + _sparse(source, "1"), params)
             return
+        if source.rows < COUNTED_ROWS and self._maps(source) > DENSE_MAPS:
+            self._tile_mixed(source, head, params)
+            return
         alone = all(file.client_id == files[0].client_id for file in files)
         query = _dense_of_client(source) if alone else _dense(source, "1")
         own: Params = {"client": files[0].client_id} if alone else {}
@@ -84,6 +89,10 @@ class ClickHouseEngine:
             self._olap.command(head + query + limit, params | own)
         except Backpressure:
             self._tile_mixed(source, head, params)
+
+    def _maps(self, source: Source) -> int:
+        count = f"SELECT uniqExact({_KEYS}) AS n FROM {source.table}"
+        return self._olap.query(count, profile="write").column("n")[0].as_py()
 
     def _tile_mixed(self, source: Source, head: str, params: Params) -> None:
         sizes = f"SELECT {_KEYS}, countIf({_CELL} < {CELLS}) AS n FROM {source.table} GROUP BY {_KEYS}"
