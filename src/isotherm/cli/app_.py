@@ -127,7 +127,11 @@ def _facts_of_serving(parts: Parts) -> dict[str, Any]:
 
 
 def _start_jobs(parts: Parts, workers: Workers) -> None:
-    """All are made before one is started: what refuses to start ends the process at once."""
+    """All are made before one is started: what refuses to start ends the process at once.
+
+    What the tile store lost while it opened is marked before anybody can ask for it.
+    """
+    parts.scheduler.jobs.mender.mend(thorough=False)
     jobs = {
         "lander": parts.scanner.run if parts.settings.scan else parts.lander.run,
         "scheduler": parts.scheduler.run,

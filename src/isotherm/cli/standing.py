@@ -43,9 +43,10 @@ def facts_of(settings: Settings, log: EventLog, engine: Engine, clock: Clock) ->
 def _measured(engine: Engine, now_ms: int) -> dict[str, Any]:
     """How fresh the tiles are, whether the ledger closes, and what comparisons with raw found."""
     with reading(engine) as connection:
-        freshness = measures.behind(connection, now_ms)
+        freshness, lost = measures.behind(connection, now_ms), measures.lost(connection)
     found = {
         "freshness": freshness,
+        "lost": lost,
         "ledger": measures.check_ledger(engine, now_ms),
         "verification": measures.verified(engine),
     }

@@ -11,9 +11,10 @@ from isotherm.land.late import raw_kept_from
 from isotherm.rollup import dirty
 from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.expiry import kept_from
-from isotherm.rollup.jobs import Jobs
+from isotherm.rollup.jobs import Jobs, Outcome
 from isotherm.rollup.leases import Busy
 from isotherm.store.db import next_version, writing
+from isotherm.store.olap import OlapDamaged
 from isotherm.store.tables import buckets, files
 
 
@@ -43,13 +44,24 @@ def backfill(
     """
     if start >= end:
         raise Problem(422, "the range is empty: it must end after it starts")
+    jobs.mender.mend(thorough=False)
     work = _mark(jobs, start, end, client_ids, set(levels))
     for done, (bucket, clients) in enumerate(work, start=1):
         try:
-            outcome = jobs.run(bucket, clients)
+            outcome = _run(jobs, bucket, clients)
             yield Progress(bucket, len(clients), done, len(work), outcome.maps, outcome.rows)
         except Busy:
             yield Progress(bucket, len(clients), done, len(work), busy=True)
+
+
+def _run(jobs: Jobs, bucket: Bucket, clients: Sequence[str]) -> Outcome:
+    """The job; when it meets a damaged part of the tile store, that is set aside first."""
+    try:
+        return jobs.run(bucket, clients)
+    except OlapDamaged:
+        if jobs.olap.doubt.is_set():
+            jobs.mender.mend(thorough=True)
+        return jobs.run(bucket, clients)
 
 
 def _mark(

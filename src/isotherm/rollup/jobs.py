@@ -23,11 +23,12 @@ from isotherm.land.manifest import Manifest, Snapshot
 from isotherm.land.store import Checkpoint, no_checkpoint
 from isotherm.metrics import TILE_JOB_SECONDS, TILE_JOBS
 from isotherm.rollup.buckets import Bucket, Level
+from isotherm.rollup.damage import Mender, is_lost
 from isotherm.rollup.engines.port import Engine
 from isotherm.rollup.expiry import kept_from
 from isotherm.rollup.leases import Busy, Lease, lease
 from isotherm.rollup.publish import Facts, Publication, measure, publish
-from isotherm.store.db import next_version, writing
+from isotherm.store.db import next_version, reading, writing
 from isotherm.store.olap import Olap
 from isotherm.store.tables import buckets
 
@@ -75,9 +76,10 @@ class _Way(Enum):
     NONE = "nothing is left"
 
 
-def _way(bucket: Bucket, client_id: str, now_ms: int, settings: Settings) -> _Way:
+def _way(bucket: Bucket, client_id: str, now_ms: int, settings: Settings, *, whole: bool) -> _Way:
+    """`whole`: no finer map of the bucket is lost."""
     child = bucket.level.child
-    if child is not None and bucket.start >= kept_from(child, now_ms, settings, client_id):
+    if whole and child is not None and bucket.start >= kept_from(child, now_ms, settings, client_id):
         return _Way.CHILDREN
     return _Way.RAW if bucket.start >= raw_kept_from(now_ms, settings, client_id) else _Way.NONE
 
@@ -101,6 +103,7 @@ class Jobs:
         self.manifest = manifest
         self.engine = engine
         self.clock = clock
+        self.mender = Mender(database, olap, clock)
         self._checkpoint = checkpoint
 
     def run_hours(self, start: int, client_ids: Sequence[str]) -> Outcome:
@@ -152,8 +155,10 @@ class Jobs:
         """How the bucket can be built for each client: retention may be another one for each."""
         now = self.clock.now_ms()
         ways: dict[_Way, list[str]] = {way: [] for way in _Way}
+        with reading(self.database) as connection:
+            torn = _with_lost_children(connection, bucket)
         for client_id in client_ids:
-            ways[_way(bucket, client_id, now, self.settings)].append(client_id)
+            ways[_way(bucket, client_id, now, self.settings, whole=client_id not in torn)].append(client_id)
         return ways
 
     def _run_part(self, bucket: Bucket, client_ids: Sequence[str], way: "_Way", held: Lease) -> Outcome:
@@ -216,6 +221,15 @@ def _check_rows(facts: Mapping[str, Facts], snapshot: Snapshot) -> None:
             f"the maps hold {found} events and the lake's files {listed}: the engine does not see all files of the "
             "lake; make sure that it reads the same lake (setting lake), nothing was published"
         )
+
+
+def _with_lost_children(connection: Connection, bucket: Bucket) -> set[str]:
+    """Clients of whose finer maps in the bucket some went with a damaged part."""
+    if bucket.level.child is None:
+        return set()
+    columns = buckets.c
+    within = (columns.level == bucket.level.child.value, columns.start >= bucket.start, columns.start < bucket.end)
+    return set(connection.execute(sa.select(columns.client_id).where(*within, is_lost()).distinct()).scalars())
 
 
 def _children(

@@ -13,8 +13,9 @@ from sqlalchemy.engine import Connection
 
 from isotherm.clock import HOUR_MS, iso
 from isotherm.config import Settings
-from isotherm.errors import IsothermError, Problem
+from isotherm.errors import Backpressure, IsothermError, Problem
 from isotherm.rollup.buckets import Bucket, Level, cover, floor
+from isotherm.rollup.damage import is_lost
 from isotherm.rollup.expiry import kept_from
 from isotherm.rollup.grid import CELLS, GRID_H, GRID_W
 from isotherm.store.olap import Olap
@@ -42,7 +43,8 @@ def plan_read(
     """The fewest largest usable buckets that cover [start, end), both in ms on the hour.
 
     A bucket is usable when it is published and clean; otherwise its children answer. Raises Problem 400 when an
-    edge is off the hour, and Problem 422 with the nearest possible bounds when the range needs expired tiles.
+    edge is off the hour, Problem 422 with the nearest possible bounds when the range needs expired tiles, and
+    Backpressure when it needs maps that went with a damaged part of the tile store.
     """
     try:
         pending = cover(start, end)
@@ -53,15 +55,17 @@ def plan_read(
     stale = False
     for level in (Level.WEEK, Level.DAY, Level.HOUR):
         here = [bucket for bucket in pending if bucket.level is level]
-        published, changed = _states(connection, client_id, here)
+        published, changed, lost = _states(connection, client_id, here)
         for bucket in here:
-            clean = bucket.start not in changed
+            clean = bucket.start not in changed and bucket.start not in lost
             if level.child is None or clean:
+                _refuse_lost(bucket, lost)
                 # Publishing an hour marks its day and week: an unpublished clean bucket holds nothing at all.
                 chosen += [bucket] if bucket.start in published else []
             elif bucket.start >= kept_from(level.child, now_ms, settings, client_id):
                 pending += bucket.children()
             else:
+                _refuse_lost(bucket, lost)
                 stale = True
                 chosen += [bucket] if bucket.start in published else []
     chosen.sort(key=lambda bucket: bucket.start)
@@ -93,23 +97,35 @@ def _kept_edge(client_id: str, edge: int, now_ms: int, settings: Settings, *, up
     return floor(level, edge + (level.ms - 1 if up else 0))
 
 
-def _states(connection: Connection, client_id: str, wanted: Sequence[Bucket]) -> tuple[set[int], set[int]]:
-    """Starts, among the wanted buckets of one level, that are published, and that are dirty."""
+def _refuse_lost(bucket: Bucket, lost: set[int]) -> None:
+    """What is left of lost maps would pass for the whole."""
+    if bucket.start in lost:
+        raise Backpressure(
+            f"the maps of the {bucket.level} of {iso(bucket.start)} went with a damaged part of the tile store; they "
+            "are made again from the raw events by themselves: try again in a while. If those have expired, restore a "
+            "backup",
+            retry_after_s=30,
+        )
+
+
+def _states(connection: Connection, client_id: str, wanted: Sequence[Bucket]) -> tuple[set[int], set[int], set[int]]:
+    """Starts, among the wanted buckets of one level, that are published, that are dirty, and whose maps are lost."""
     published: set[int] = set()
     changed: set[int] = set()
+    lost: set[int] = set()
     for first, end in _windows(wanted):
-        for table, found in ((buckets_table, published), (dirty_table, changed)):
-            found.update(
-                connection.execute(
-                    sa.select(table.c.start).where(
-                        table.c.client_id == client_id,
-                        table.c.level == wanted[0].level.value,
-                        table.c.start >= first,
-                        table.c.start < end,
-                    )
-                ).scalars()
-            )
-    return published, changed
+        for table, lost_too in ((buckets_table, is_lost()), (dirty_table, sa.false())):
+            rows = connection.execute(
+                sa.select(table.c.start, lost_too).where(
+                    table.c.client_id == client_id,
+                    table.c.level == wanted[0].level.value,
+                    table.c.start >= first,
+                    table.c.start < end,
+                )
+            ).all()
+            (published if table is buckets_table else changed).update(start for start, _ in rows)
+            lost.update(start for start, gone in rows if gone)
+    return published, changed, lost
 
 
 def _windows(wanted: Sequence[Bucket]) -> list[tuple[int, int]]:

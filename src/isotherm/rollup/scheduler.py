@@ -21,7 +21,7 @@ from isotherm.config import Settings
 from isotherm.land.lake import Lake
 from isotherm.land.manifest import Manifest
 from isotherm.land.steady import SteadyClock
-from isotherm.metrics import COMPONENT_EVENTS, DIRTY_BUCKETS, TILES_FAILING
+from isotherm.metrics import DIRTY_BUCKETS, TILES_FAILING, Counts, counts
 from isotherm.rollup import dirty as marks
 from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.engines.port import open_engine
@@ -40,7 +40,10 @@ IMPATIENCE_MS: Final = 30 * SECOND_MS
 """A past hour is tiled when nothing landed for a moment, or at the latest this long after the mark."""
 UPKEEP_MS: Final = 10 * MINUTE_MS
 MAX_BACKOFF_MS: Final = 5 * MINUTE_MS
+BUSY_FAILURES: Final = 2
+"""A bucket that another job has is looked at again as after so many failures at most: 4 s."""
 IDLE_S: Final = 0.25
+_COMPONENTS: Final = {Level.HOUR: "rollup", Level.DAY: "days", Level.WEEK: "weeks"}
 
 _log = structlog.get_logger("isotherm.rollup")
 
@@ -93,6 +96,7 @@ class Scheduler:
         self.jobs = Jobs(settings, engine, olap, manifest, open_engine(settings, olap, lake), clock)
         self._past: dict[Bucket, _Past] = {}
         self._first_seen: dict[Bucket, int] = {}
+        self._counts: dict[Level, Counts] = {level: counts(name) for level, name in _COMPONENTS.items()}
         self._upkeep_due = self._last_step = 0
         self._steady = SteadyClock(engine, clock, "tiles")
         self._status = Status()
@@ -112,8 +116,11 @@ class Scheduler:
         """Run the job that is due most, or the upkeep. False when nothing is due now."""
         now = self.clock.now_ms()
         self._notice_clock(now)
+        if self.jobs.mender.wanted:
+            self.jobs.mender.mend(thorough=True)
         if now >= self._upkeep_due:
             self._upkeep_due = now + UPKEEP_MS
+            self.jobs.mender.mend(thorough=False)
             keep_backstop(self.olap, self.settings)
             expire(self.database, self.olap, self._steady.now_ms(), self.settings)
         with reading(self.database) as connection:
@@ -181,14 +188,15 @@ class Scheduler:
         try:
             outcome = self.jobs.run(bucket, clients)
         except Busy as busy:
-            past.failures += 1
+            # The lease of a job that was killed runs out soon, and nobody tells.
+            past.failures = min(past.failures + 1, BUSY_FAILURES)
             _log.debug("another job has the bucket", level=bucket.level.value, start=iso(bucket.start), why=str(busy))
         except Expired as expired:
             self._freeze(bucket, expired.client_ids, expired)
         except Exception as error:  # noqa: BLE001 - one bucket's failure must not keep the others waiting
             past.failures += 1
             past.failed = True
-            self._failed(f"{bucket.level} {iso(bucket.start)}", error)
+            self._failed(f"{bucket.level} {iso(bucket.start)}", error, bucket.level)
         else:
             past.failures = 0
             self._succeeded(outcome)
@@ -198,11 +206,7 @@ class Scheduler:
 
     def _succeeded(self, outcome: Outcome) -> None:
         self._status.jobs += 1
-        if outcome.bucket.level is Level.HOUR:
-            # Days and weeks are sums of what was counted here.
-            untiled = outcome.rows - outcome.tiled
-            for what, rows in (("received", outcome.rows), ("sent", outcome.tiled), ("dropped", untiled)):
-                COMPONENT_EVENTS.labels("rollup", what).inc(rows)
+        self._counts[outcome.bucket.level].add(outcome.rows, outcome.tiled)
         self._status.last_job[outcome.bucket.level.value] = {
             "start": outcome.bucket.start,
             "ended_at": self.clock.now_ms(),
@@ -230,9 +234,9 @@ class Scheduler:
         with writing(self.database) as connection:
             marks.clear(connection, bucket, clients, next_version(connection))
 
-    def _failed(self, what: str, error: Exception) -> None:
+    def _failed(self, what: str, error: Exception, level: Level = Level.HOUR) -> None:
         self._status.failures += 1
-        COMPONENT_EVENTS.labels("rollup", "failed").inc()
+        self._counts[level].failed.inc()
         self._status.last_error = f"{what}: {type(error).__name__}: {error}"
         self._status.last_error_at = self.clock.now_ms()
         _log.exception("tiling failed; it is tried again", what=what)

@@ -31,7 +31,7 @@ from isotherm.rollup.verdicts import Finding, Progress, Verdict, last_verdicts, 
 from isotherm.rollup.verify_compare import compare, missing
 from isotherm.rollup.verify_plan import Choice, Unit, rows_of, units_of
 from isotherm.store.db import reading, writing
-from isotherm.store.olap import Olap
+from isotherm.store.olap import Olap, OlapDamaged
 from isotherm.store.tables import buckets, dirty, retired
 
 __all__ = ["Choice", "Finding", "Progress", "Verdict", "Verifier", "verify"]
@@ -250,7 +250,11 @@ class Verifier:
             broken = Verdict(bucket, client_id, expected.finding, detail=expected.detail, version=row.version)
             return replace(broken, file=expected.file)
         if row is not None:
-            return compare(self.olap, client_id, bucket, expected, row)
+            try:
+                return compare(self.olap, client_id, bucket, expected, row)
+            except OlapDamaged as error:
+                why = f"a part of the tile store is damaged, and is set aside and made again by itself: {error}"
+                return Verdict(bucket, client_id, Finding.UNREADABLE, detail=why, version=row.version)
         kept = kept_from(bucket.level, self.clock.now_ms(), self.settings, client_id)
         if expected.names and bucket.start >= kept:
             return missing(bucket, client_id, expected.names[0], "raw events, but nothing was published")

@@ -15,12 +15,12 @@ from sqlalchemy.engine import Connection, Engine
 
 from isotherm.clock import DAY_MS, SECOND_MS, iso
 from isotherm.config import Settings
-from isotherm.rollup import audit
+from isotherm.rollup import audit, damage
 from isotherm.rollup.audit import Range
 from isotherm.rollup.buckets import Level, floor
 from isotherm.store.db import reading, total
 from isotherm.store.olap import Olap
-from isotherm.store.tables import dirty, files, ledger, verifications
+from isotherm.store.tables import buckets, dirty, files, ledger, rounds, verifications
 
 LEDGER_DAYS: Final = 8
 """The ledger's newest days are checked: what is older was checked when it was new, and lands rarely."""
@@ -75,6 +75,21 @@ class Disk(Struct, frozen=True):
     store: str
     free: int
     size: int
+
+
+class Lost(Struct, frozen=True):
+    """Published buckets by level whose maps went with damaged parts of the tile store, and the names of such parts."""
+
+    buckets: dict[str, int]
+    parts: list[str]
+
+
+def lost(connection: Connection) -> Lost:
+    """What is lost now; of the parts all that were set aside."""
+    counted = sa.select(buckets.c.level, sa.func.count()).where(damage.is_lost()).group_by(buckets.c.level)
+    noted = connection.execute(sa.select(rounds.c.did).where(rounds.c.name == damage.ROUND)).scalar() or {}
+    found: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
+    return Lost(found, sorted(noted.get("parts", ())))
 
 
 def behind(connection: Connection, now_ms: int) -> dict[str, Behind]:

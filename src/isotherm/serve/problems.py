@@ -13,6 +13,7 @@ from litestar.types import ExceptionHandlersMap
 from sqlalchemy.exc import SQLAlchemyError
 
 from isotherm.errors import Backpressure, IsothermError, Problem
+from isotherm.store.olap import OlapDamaged
 
 PROBLEM_JSON: Final = "application/problem+json"
 _MISSING: Final = re.compile(r"Missing required query parameter '([^']+)'")
@@ -40,6 +41,14 @@ def as_problem(error: BaseException) -> Problem:
             return Problem(error.status, str(error), headers={"retry-after": str(math.ceil(error.retry_after_s))})
         case HTTPException():
             return _from_http(error)
+        case OlapDamaged():
+            _log.error("a file cannot be read", exc_info=error)
+            return Problem(
+                503,
+                "a file behind the maps cannot be read, which the app's log names. A damaged part of the tile store is "
+                "set aside and made again by itself: try again in a while, and see `isotherm status`",
+                headers={"retry-after": "10"},
+            )
         case OlapError() | SQLAlchemyError():
             _log.error("store failed", exc_info=error)
             return Problem(

@@ -36,6 +36,7 @@ class ChdbOlap:
         self.where = str(folder)
         self.layout = Layout()
         self.embedded = True
+        self.doubt = threading.Event()
         self._settings = profiles(settings)
         self._lock_file = _lock(folder)
         self._guard = threading.Lock()
@@ -63,18 +64,18 @@ class ChdbOlap:
 
     def query(self, sql: str, params: Params | None = None, profile: Profile = "read") -> pa.Table:
         """Rows of a SELECT as an Arrow table. Raises Backpressure when the profile's limits are reached."""
-        with self._client(profile) as client, limits(profile):
+        with self._client(profile) as client, limits(profile, self.doubt):
             raw = client.raw_query(sql, parameters=dict(params or {}), fmt="ArrowStream")
         return pa.ipc.open_stream(pa.py_buffer(raw)).read_all()
 
     def command(self, sql: str, params: Params | None = None, profile: Profile = "write") -> None:
         """Run a statement that returns no rows, INSERT ... SELECT included. Raises as `query` does."""
-        with self._client(profile) as client, limits(profile):
+        with self._client(profile) as client, limits(profile, self.doubt):
             client.command(sql, parameters=dict(params or {}))
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Insert an Arrow table, columns matched by name. On return the rows are on disk."""
-        with self._client("write") as client, limits("write"):
+        with self._client("write") as client, limits("write", self.doubt):
             client.insert_arrow(table, rows)
 
     def ping(self) -> None:
@@ -126,7 +127,7 @@ class ChdbOlap:
                 ) from None
             raise ConfigError(
                 f"olap: {self.folder} cannot be opened ({error}). If the folder is damaged, move it away and start "
-                "again: `isotherm rollup --from --to` rebuilds the tiles from the lake."
+                "again: the maps are made again from the lake by themselves."
             ) from None
         with self._guard:
             self._clients.append(client)

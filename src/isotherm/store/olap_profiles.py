@@ -1,6 +1,7 @@
 """The profiles of the tile store: ClickHouse settings that a query runs under, and what reaching a limit means."""
 
 import os
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -9,12 +10,14 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from isotherm.config import GIB, Settings
 from isotherm.errors import Backpressure
-from isotherm.store.olap import Profile
+from isotherm.store.olap import OlapDamaged, Profile
 
 READ_SECONDS: Final = 30
 JOB_SECONDS: Final = 3600
 _TIMEOUT_EXCEEDED: Final = 159
 _MEMORY_LIMIT_EXCEEDED: Final = 241
+UNREADABLE: Final = frozenset({32, 33, 40, 74, 107, 131, 226, 228, 246, 271, 432, 740})
+"""ClickHouse's codes for a file that ends too early, is not there, has a wrong checksum or cannot be unpacked."""
 
 
 def profiles(settings: Settings) -> dict[Profile, dict[str, Any]]:
@@ -51,11 +54,15 @@ def profiles(settings: Settings) -> dict[Profile, dict[str, Any]]:
 
 
 @contextmanager
-def limits(profile: Profile) -> Generator[None]:
-    """Turn reaching a limit of the profile into Backpressure."""
+def limits(profile: Profile, doubt: threading.Event) -> Generator[None]:
+    """Turn reaching a limit of the profile into Backpressure, and a file that cannot be read into OlapDamaged; that
+    sets `doubt`."""
     try:
         yield
     except DatabaseError as error:
+        if error.code in UNREADABLE:
+            doubt.set()
+            raise OlapDamaged(str(error), code=error.code, name=error.name) from None
         if error.code not in (_TIMEOUT_EXCEEDED, _MEMORY_LIMIT_EXCEEDED):
             raise
         what = "time" if error.code == _TIMEOUT_EXCEEDED else "memory"

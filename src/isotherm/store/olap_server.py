@@ -101,6 +101,7 @@ class ServerOlap:
         self.where = f"ClickHouse at {target.address}, database {target.database}"
         self.layout = layout
         self.embedded = False
+        self.doubt = threading.Event()
         self._target = target
         self._settings = {name: profile | server_settings(layout) for name, profile in profiles(settings).items()}
         self._quiet = quiet_seconds
@@ -191,7 +192,7 @@ class ServerOlap:
     @contextmanager
     def _asked(self, profile: Profile) -> Generator[None]:
         try:
-            with limits(profile):
+            with limits(profile, self.doubt):
                 yield
         except OperationalError as error:
             if error.code is not None or isinstance(error, OlapGone):
