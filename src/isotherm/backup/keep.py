@@ -1,8 +1,10 @@
 """Looking after backups: read everything again and compare, and remove what is old."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec.structs import replace
 
 from isotherm.backup.flow import at_once
 from isotherm.backup.inventory import Damaged, Entry, Inventory, Named, object_path
@@ -41,8 +43,7 @@ def verify(target: Target, chosen: Sequence[Named], tell: Callable[[int, int, in
     wanted: dict[str, Entry] = {}
     for one in chosen:
         try:
-            inventory = target.inventory(one)
-            wanted |= {entry.sha256: entry for entry in (*inventory.lists, *target.entries(inventory))}
+            wanted |= {entry.sha256: entry for entry in _everything(target, target.inventory(one), wanted)}
             found.backups += 1
         except Damaged as error:
             found.problems.append(str(error))
@@ -76,7 +77,7 @@ def prune(target: Target, keep: int, clock: Clock) -> Pruned:
         found = target.inventories()
         needed: set[str] = set()
         for one in found[:keep]:
-            needed |= {entry.sha256 for entry in _everything(target, target.inventory(one))}
+            needed |= {entry.sha256 for entry in _everything(target, target.inventory(one), needed)}
         # Inventories first: one whose objects are gone would be a backup that cannot be restored.
         backups = target.remove(one.path for one in found[keep:])
         unneeded = {sha256: size for sha256, size in target.sizes().items() if sha256 not in needed}
@@ -84,6 +85,8 @@ def prune(target: Target, keep: int, clock: Clock) -> Pruned:
     return Pruned(backups, objects, sum(unneeded.values()))
 
 
-def _everything(target: Target, inventory: Inventory) -> Iterator[Entry]:
-    yield from inventory.lists
-    yield from target.entries(inventory)
+def _everything(target: Target, inventory: Inventory, known: Container[str]) -> Iterator[Entry]:
+    """The lists of a backup, and what they name; lists that are known say nothing new and are not read again."""
+    fresh = [one for one in inventory.lists if one.sha256 not in known]
+    yield from fresh
+    yield from target.entries(replace(inventory, lists=fresh))

@@ -55,7 +55,7 @@ def send(url: str, letter: Letter) -> Answer:
         if time.monotonic() > give_up:
             raise IsothermError(
                 f"{url} did not take a dead letter for {PATIENCE_S:.0f} s ({what}). Start the collector, or name it "
-                "with --to, and run the same command again: nothing is counted twice"
+                "with --collector, and run the same command again: nothing is counted twice"
             )
         time.sleep(_PAUSE_S)
 

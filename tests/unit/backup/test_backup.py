@@ -288,6 +288,26 @@ def test_old_backups_are_pruned_with_what_only_they_needed(full: Any, target: Ta
     assert keep.prune(target, 2, clock) == keep.Pruned(0, 0, 0)
 
 
+def test_lists_that_backups_share_are_read_once(full: Any, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    full.land()
+    for _ in range(3):
+        full.back_up(target)
+    read: list[str] = []
+    entries = target.entries
+
+    def counted(inventory: Any) -> Any:
+        read.extend(one.sha256 for one in inventory.lists)
+        return entries(inventory)
+
+    monkeypatch.setattr(target, "entries", counted)
+    for work in (lambda: keep.verify(target, target.inventories()), lambda: keep.prune(target, 3, full.world.clock)):
+        read.clear()
+        work()
+        assert read
+        assert len(read) == len(set(read))
+    assert keep.verify(target, target.inventories()).problems == []
+
+
 def test_backups_and_pruning_keep_out_of_each_other_s_way(full: Any, target: Target) -> None:
     clock = full.world.clock
     with adding(target, clock), pytest.raises(IsothermError, match="a backup to"):
