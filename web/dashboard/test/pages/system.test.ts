@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import type { Status } from "../../src/api/types";
-import { deadFact, disks, freshness, ledgerFact, processes, rounds, sentence, stores, verdict, verificationFact } from "../../src/pages/system/facts";
+import { backupFact, deadFact, disks, freshness, ledgerFact, processes, rounds, sentence, stores, verdict, verificationFact } from "../../src/pages/system/facts";
 
 const NOW = Date.UTC(2026, 10, 21, 12);
 const HOUR = 3_600_000;
@@ -61,6 +61,7 @@ describe("the state of the program", () => {
     const said = freshness(status({ freshness: late }));
     expect(said.map((fact) => [plain(fact.value), fact.tone])).toEqual([["1 h behind", "warn"], ["Complete", "ok"], ["2 s behind", "ok"]]);
     expect(plain(said[0]?.says)).toBe("3 buckets wait to be counted again");
+    expect(plain(said[2]?.says)).toBe("1 bucket waits to be counted again");
   });
 
   it("says whether sums close and maps are what was received", () => {
@@ -93,6 +94,10 @@ describe("the state of the program", () => {
     const ran = new Date(NOW - 60_000).toISOString();
     const said = rounds(status({ rounds: { raw: { ran_at: ran, did_at: ran, did: done as never }, log: { ran_at: ran, did_at: null, did: {} } } }), NOW);
     expect(said.map((fact) => plain(fact.value))).toEqual(["Removed 2 hours, 1,200 rows, 5 kB", "Nothing was due"]);
+    const others = { "clock.land": { ran_at: ran, did_at: ran, did: { by: NOW } as never }, backup: { ran_at: ran, did_at: ran, did: {} } };
+    expect(rounds(status({ rounds: others }), NOW)).toEqual([]);
+    expect(backupFact(status(), NOW).value).toBe("None yet");
+    expect(plain(backupFact(status({ rounds: others }), NOW).value)).toBe("Taken 1 min ago");
     expect(deadFact(status({ stores: { dead: { all: 0 } } })).value).toBe("None");
     expect(deadFact(status({ stores: { dead: { all: 2000 } } })).tone).toBe("warn");
   });

@@ -52,6 +52,8 @@ function lander(status: Status, now: number): Fact {
   return { name, value: `${plural(found.lag, "record")} behind`, says: waits, tone: oldest > 10 * MINUTE_MS ? "warn" : "ok" };
 }
 
+const waits = (buckets: number): string => `${plural(buckets, "bucket")} ${buckets === 1 ? "waits" : "wait"} to be counted again`;
+
 function scheduler(status: Status, now: number): Fact {
   const { scheduler: found } = status;
   const name = "Scheduler";
@@ -61,7 +63,7 @@ function scheduler(status: Status, now: number): Fact {
   const waiting = Object.values(status.dirty).reduce((sum, count) => sum + count, 0);
   return waiting === 0
     ? { name, value: "Up to date", says: "No bucket waits to be counted.", tone: "ok" }
-    : { name, value: "Counting", says: `${plural(waiting, "bucket")} wait to be counted again; the running day and week always do.`, tone: "ok" };
+    : { name, value: "Counting", says: `${waits(waiting)}; the running day and week always do.`, tone: "ok" };
 }
 
 const STREAM_WORDS = { starting: "Starting", standby: "Stands by", rebuilding: "Catching up", counting: "Counting" } as const;
@@ -71,7 +73,7 @@ function stream(status: Status, now: number): Fact | null {
   if (found === null) return null;
   const error = errorOf(found, now);
   if (error !== null) return { name: "Live windows", value: "Met an error", says: error, tone: "warn" };
-  const says = `${plural(found.windows, "window")} are alive.`;
+  const says = `${plural(found.windows, "window")} ${found.windows === 1 ? "is" : "are"} alive.`;
   return { name: "Live windows", value: STREAM_WORDS[found.state], says, tone: found.state === "rebuilding" ? "warn" : "ok" };
 }
 
@@ -91,7 +93,7 @@ export function freshness(status: Status): readonly Fact[] {
     if (found === undefined || found.seconds === 0) return { name, value: "Complete", says: `${plural(published, "bucket")} published`, tone: "ok" };
     const lacks = duration(found.seconds * SECOND_MS);
     const late = found.seconds > { hour: 900, day: 7200, week: 21_600 }[level];
-    return { name, value: `${lacks} behind`, says: `${plural(found.buckets, "bucket")} wait to be counted again`, tone: late ? "warn" : "ok" };
+    return { name, value: `${lacks} behind`, says: waits(found.buckets), tone: late ? "warn" : "ok" };
   });
 }
 
@@ -207,7 +209,6 @@ const WORKS: Readonly<Record<string, string>> = {
   records: "Ledger and records",
   log: "Event log",
   archive: "Archive",
-  files: "Files",
 };
 
 function did(done: Readonly<Record<string, unknown>>): string {
@@ -218,16 +219,26 @@ function did(done: Readonly<Record<string, unknown>>): string {
   return words.join(", ");
 }
 
+/** When everything was last copied elsewhere. */
+export function backupFact(status: Status, now: number): Fact {
+  const name = "Backup";
+  const at = status.rounds["backup"]?.did_at ?? null;
+  return at === null
+    ? { name, value: "None yet", says: "isotherm backup copies everything to another place while it runs.", tone: "neutral" }
+    : { name, value: `Taken ${ago(ms(at), now)}`, says: "isotherm restore --drill shows that it can be restored.", tone: "ok" };
+}
+
 /** What retention and archive did last. */
 export function rounds(status: Status, now: number): readonly Fact[] {
-  return Object.entries(status.rounds).map(([work, round]) => {
-    const name = WORKS[work] ?? work;
+  return Object.entries(WORKS).flatMap(([work, name]) => {
+    const round = status.rounds[work];
+    if (round === undefined) return [];
     const ran = ms(round.ran_at);
     const looked = `Looked ${ago(ran, now)}.`;
     const tone: Tone = now - ran > 26 * HOUR_MS ? "warn" : "ok";
-    if (round.did_at === null) return { name, value: "Nothing was due", says: looked, tone };
+    if (round.did_at === null) return [{ name, value: "Nothing was due", says: looked, tone }];
     const amount = did(round.did);
-    return { name, value: `${work === "archive" ? "Moved" : "Removed"} ${amount === "" ? "some" : amount}`, says: `${ago(ms(round.did_at), now)}. ${looked}`, tone };
+    return [{ name, value: `${work === "archive" ? "Moved" : "Removed"} ${amount === "" ? "some" : amount}`, says: `${ago(ms(round.did_at), now)}. ${looked}`, tone }];
   });
 }
 

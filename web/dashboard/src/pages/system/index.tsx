@@ -8,7 +8,7 @@ import { useStatus } from "../../api/queries";
 import type { Status } from "../../api/types";
 import { ago, bytes } from "../../format";
 import { Dot, ErrorNote, Icon, Loading, Page, Skeleton } from "../../ui";
-import { deadFact, disks, type Fact, freshness, ledgerFact, processes, rounds, sentence, stores, verdict, verificationFact } from "./facts";
+import { backupFact, deadFact, disks, type Fact, freshness, ledgerFact, processes, rounds, sentence, stores, verdict, verificationFact } from "./facts";
 import "./system.css";
 
 export function SystemPage() {
@@ -58,8 +58,8 @@ function Parts({ status, now }: { readonly status: Status; readonly now: number 
           <Card title="How fresh the maps are">
             <Facts facts={freshness(status)} />
           </Card>
-          <Card title="Retention">
-            {done.length > 0 ? <Facts facts={done} /> : <p class="system-none">The first round has not ended yet.</p>}
+          <Card title="Retention and backup">
+            <Facts facts={[...done, backupFact(status, now)]} />
           </Card>
         </div>
       </div>
