@@ -48,7 +48,13 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def wait_for(what: str, ready: Callable[[], bool], seconds: float, process: "subprocess.Popen[bytes] | None") -> None:
+def wait_for(
+    what: str,
+    ready: Callable[[], bool],
+    seconds: float,
+    process: "subprocess.Popen[bytes] | None",
+    pause: float = 0.05,
+) -> None:
     """Poll until `ready()`; raises IsothermError when the process ends or the time is over."""
     deadline = time.monotonic() + seconds
     while not ready():
@@ -56,7 +62,7 @@ def wait_for(what: str, ready: Callable[[], bool], seconds: float, process: "sub
             raise IsothermError(f"bench: {what}: the process ended with code {process.returncode}")
         if time.monotonic() > deadline:
             raise IsothermError(f"bench: waited {seconds:.0f} s for {what} in vain")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 def listening(port: int) -> bool:

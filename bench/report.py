@@ -27,6 +27,7 @@ FOLDED: Final = {
     "end_to_end": "End to end",
     "query": "Reading a map",
     "memory": "Memory",
+    "restart": "After a kill",
     "size": "Size of the lake",
     "ledger": "The loss ledger",
     "sdk": "The browser SDK",
@@ -44,6 +45,7 @@ def render(results: dict[str, Any]) -> str:
         "end_to_end": _end_to_end,
         "query": _query,
         "memory": _memory,
+        "restart": _restart,
         "size": _size,
         "ledger": _ledger,
         "sdk": _sdk,
@@ -111,6 +113,9 @@ def _gates(results: dict[str, Any]) -> str:
     if "memory" in results:
         idle = results["memory"]["idle_mb"]
         rows.append(("memory, idle", "<= 700 MB", f"{idle} MB", idle <= 700))
+    if "restart" in results:
+        worst = results["restart"]["worst_accepted_s"]
+        rows.append(("kill -9 of everything, 1 GB on the log: first 202", "<= 2 s", f"{worst:.2f} s", worst <= 2))
     if "sdk" in results:
         sdk = results["sdk"]
         rows.append(("browser SDK, gzip", "<= 6,000 bytes", f"{sdk['gzip_bytes']:,}", sdk["gzip_bytes"] <= 6000))
@@ -262,6 +267,24 @@ def _memory(found: dict[str, Any]) -> str:
     return (
         f"All {found['processes']} processes of `isotherm up`, proportional set size without file pages.\n\n"
         + _table(("", "MB"), rows)
+    )
+
+
+def _restart(found: dict[str, Any]) -> str:
+    rows = [
+        (what, f"{found[name]:.2f}", f"{found[f'worst_{name}']:.2f}")
+        for what, name in (
+            ("a batch is acknowledged", "accepted_s"),
+            ("the collector says that it is healthy", "healthy_s"),
+            ("the app does", "app_healthy_s"),
+        )
+    ]
+    return (
+        f"`isotherm up` with default settings; {found['waiting_bytes'] / 1e9:.2f} GB or more on the log had not landed "
+        f"when every process of the group got SIGKILL, just after its last 202. The newest file of the log, up to "
+        f"{found['newest_bytes'] / 1e6:.0f} MB, is checked page by page before anything is taken. Seconds from the "
+        f"start of the next `isotherm up`, {found['rounds']} rounds; what was acknowledged before the kill was known "
+        "after it.\n\n" + _table(("until", "median, s", "worst, s"), rows)
     )
 
 

@@ -32,6 +32,9 @@ class Sizes:
     query_requests: int
     idle_seconds: int
     loaded_seconds: int
+    restart_bytes: int
+    """What waits on the log when everything is killed."""
+    restart_rounds: int
     sdk_seconds: int
     """How long a page with the SDK is used in a round."""
     sdk_rounds: int
@@ -70,6 +73,8 @@ FULL: Final = Sizes(
     query_requests=300,
     idle_seconds=30,
     loaded_seconds=30,
+    restart_bytes=10**9,
+    restart_rounds=5,
     sdk_seconds=10,
     sdk_rounds=3,
     paint_visitors=600,
@@ -104,6 +109,8 @@ QUICK: Final = Sizes(
     query_requests=10,
     idle_seconds=1,
     loaded_seconds=1,
+    restart_bytes=8 * 10**6,
+    restart_rounds=1,
     sdk_seconds=1,
     sdk_rounds=1,
     paint_visitors=20,

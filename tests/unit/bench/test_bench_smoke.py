@@ -81,6 +81,7 @@ def test_all_engines_count_the_same(tmp_path: Path) -> None:
     assert found["60000"]["files"] == 3
 
 
+@pytest.mark.drill
 def test_verify_finds_what_was_published_beside_reading_alone(tmp_path: Path) -> None:
     found = quick("verify", tmp_path / "results.json")
     assert set(found["ways"]) == {"floor", "one", "all"}
@@ -110,10 +111,39 @@ def test_memory_is_seen(tmp_path: Path) -> None:
     assert 0 < found["idle_mb"] <= found["loaded_mb"]
 
 
+@pytest.mark.drill
+def test_a_killed_deployment_answers_again(tmp_path: Path) -> None:
+    found = quick("restart", tmp_path / "results.json")
+    assert found["waiting_bytes"] > 0
+    assert 0 < found["accepted_s"] <= found["worst_accepted_s"]
+    assert 0 < found["healthy_s"] <= found["app_healthy_s"]
+
+
+@pytest.mark.drill
 def test_what_the_ledger_costs_is_measured(tmp_path: Path) -> None:
     found = quick("ledger", tmp_path / "results.json")
     assert found["events"] == 200 * found["records"]
-    assert min(found["with_cpu_s_per_million"], found["without_cpu_s_per_million"], found["ledger_percent"]) > 0
+    assert min(found["with_cpu_s_per_million"], found["without_cpu_s_per_million"], found["inside_percent"]) > 0
+    low, high = found["added_percent_quartiles"]
+    assert low <= found["added_percent"] <= high
+
+
+@pytest.mark.parametrize(("added", "cost", "met"), [(6.0, 2.5, True), (9.0, 3.75, False)])
+def test_the_ledger_is_held_against_collecting_and_landing(added: float, cost: float, met: bool) -> None:
+    """5 CPU seconds of landing and 7 of collecting: what is added to landing is 5/12 of it."""
+    found = {"without_cpu_s_per_million": 5.0, "added_percent": added, "inside_percent": 0.0}
+    assert ledger.gate(found, {"targets": {"isotherm": {"cpu_s_per_million": 7.0}}})[2:] == (f"{cost} %", met)
+
+
+@needs_programs
+@pytest.mark.drill
+def test_a_backup_beside_a_load_and_its_restore_are_timed(tmp_path: Path) -> None:
+    found = quick("backup", tmp_path / "results.json")
+    assert 0 < found["with"]["p50_ms"] <= found["with"]["p99_ms"]
+    assert found["with"]["backup_mb_per_second"] > 0
+    assert len(found["p99_ratios"]) == found["pairs"] == 1
+    assert found["restore"]["bytes"] > 20_000_000
+    assert min(found["restore"]["bytes_per_second"], found["restore"]["floor_bytes_per_second"]) > 0
 
 
 @pytest.mark.browser
