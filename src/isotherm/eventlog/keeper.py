@@ -26,6 +26,7 @@ class Keeper:
         self._retention_ms = max(settings.log_retention_days * DAY_MS, IDS_MS)
 
     def expire(self, now_ms: int, landed: int) -> list[str]:
+        self._mark_sealed()
         consumers = self._control.consumers()
         if not consumers:
             return []
@@ -38,6 +39,11 @@ class Keeper:
             self._reader.firsts()
             self._writer.refresh()
         return [self._folder.segment(first).name for first in gone]
+
+    def _mark_sealed(self) -> None:
+        """Remember the sealed segments as sound, so that a start after a crash checks the active one alone."""
+        sealed = [segment.first for segment in self._reader.segments() if segment.sealed]
+        self._control.mark([self._folder.segment(first) for first in sealed])
 
     def _seal_old(self, now_ms: int, floor: int) -> None:
         """Seal the active segment when all of it is past retention, so that a quiet log is given back too."""

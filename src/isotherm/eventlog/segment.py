@@ -24,6 +24,9 @@ from isotherm.eventlog.port import ID_BYTES, MAX_APPEND_RECORDS
 MAX_READERS: Final = 2048
 MAX_SEGMENT_RECORDS: Final = 1 << 17
 """A segment is sealed at this many records, so that the ids of the active one fit in a set."""
+MAX_SEGMENT_FRAMES: Final = 1 << 14
+"""And at this many frames: after a crash each frame of the active segment is checked before anything is taken, about
+20 microseconds each."""
 SEGMENT_SPAN: Final = MAX_SEGMENT_RECORDS + MAX_APPEND_RECORDS
 """No segment ever held more offsets than this."""
 IDLE_SEGMENTS: Final = 8
@@ -50,13 +53,17 @@ class Entry(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What a segment holds; `end` is the offset the next record gets, times are None without records."""
+    """What a segment holds; `end` is the offset the next record gets, times are None without records.
+
+    `frames` are those of an active segment: a sealed one does not say.
+    """
 
     end: int
     records: int = 0
     first_timestamp: int | None = None
     last_timestamp: int | None = None
     sealed: bool = False
+    frames: int = 0
 
     def grown(self, entry: Entry) -> "Summary":
         first, last = self.first_timestamp, self.last_timestamp
@@ -66,6 +73,7 @@ class Summary(NamedTuple):
             entry.first_timestamp if first is None else min(first, entry.first_timestamp),
             entry.last_timestamp if last is None else max(last, entry.last_timestamp),
             self.sealed,
+            self.frames + 1,
         )
 
 

@@ -23,6 +23,7 @@ from isotherm.eventlog.gate import Gate, no_handle
 from isotherm.eventlog.known import KnownIds
 from isotherm.eventlog.port import Position, Record, check_records
 from isotherm.eventlog.segment import (
+    MAX_SEGMENT_FRAMES,
     MAX_SEGMENT_RECORDS,
     Entry,
     SegmentFile,
@@ -113,8 +114,9 @@ class Writer:
         for entry in segment.entries(txn, self._summary.end):
             self._known.learn(entry.ids)
             self._summary = self._summary.grown(entry)
-        full = segment.path.stat().st_size >= self._segment_bytes or self._summary.records >= MAX_SEGMENT_RECORDS
-        if full and self._summary.records:
+        held = self._summary
+        full = held.records >= MAX_SEGMENT_RECORDS or held.frames >= MAX_SEGMENT_FRAMES
+        if held.records and (full or segment.path.stat().st_size >= self._segment_bytes):
             segment.mark_sealed(txn, self._summary)
             return False
         return True

@@ -1,5 +1,6 @@
 """When the LMDB log refuses: disk nearly full, a commit that fails, a writer that hangs."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,32 @@ def test_a_segment_is_sealed_by_its_number_of_records(folder: Path, open_at, mak
         log.append([make(i) for i in range(n, n + 6)])
     assert [segment.first for segment in log.status().segments] == [0, 12, 24]
     assert log.head(0) == 36
+
+
+def test_a_segment_is_sealed_by_its_number_of_appends(folder: Path, open_at, make, monkeypatch) -> None:
+    monkeypatch.setattr("isotherm.eventlog.writer.MAX_SEGMENT_FRAMES", 3)
+    log = open_at(folder)
+    for n in range(8):
+        log.append([make(2 * n), make(2 * n + 1)])
+    assert [segment.first for segment in log.status().segments] == [0, 6, 12]
+    log.close()
+    again = open_at(folder)
+    again.append([make(16)])
+    again.append([make(17)])
+    assert [segment.first for segment in again.status().segments] == [0, 6, 12, 17]
+
+
+def test_a_start_after_a_kill_checks_no_segment_that_was_sealed_before_the_last_upkeep(
+    folder: Path, open_at, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = run("sealing.py", folder)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == -signal.SIGKILL, said
+    checked: list[str] = []
+    monkeypatch.setattr("isotherm.eventlog.salvage.structure_check", lambda path: checked.append(path.name) or "")
+    log = open_at(folder)
+    assert checked == ["control.lmdb", f"{4:020d}.lmdb"]
+    assert log.head(0) == 5
 
 
 def test_while_the_folder_is_gone_it_says_so_and_goes_on_when_it_is_back(
