@@ -6,6 +6,8 @@ DATA ?= .isotherm
 STAMP := $(VENV)/.setup-stamp
 # Tests of servers wait more than they compute, so a worker more than cores; each may need 2 GB of memory.
 JOBS ?= 3
+# Drills load the machine themselves.
+DRILL_JOBS ?= 2
 
 .DEFAULT_GOAL := help
 WEB_STAMP := web/node_modules/.setup-stamp
@@ -53,7 +55,7 @@ test: setup ## run the tests, with everything they need; those whose server cann
 
 drills: setup ## run the long drills: each part killed, stopped, slowed down or cut off under load, minutes each
 	@cd tests && "$(CURDIR)/$(BIN)/python" -m services.fetch --for-tests
-	$(BIN)/python -m pytest -s -m drill
+	$(BIN)/python -m pytest -n $(DRILL_JOBS) --dist loadgroup -m drill
 
 test-fast: setup ## run the tests that take seconds
 	web/npm run test --silent

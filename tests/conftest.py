@@ -9,7 +9,7 @@ import pytest
 from isotherm.config import Settings
 from isotherm.store.olap import Olap, open_olap
 
-pytest_plugins = ["groups", "services.fixtures", "services.scheduling"]
+pytest_plugins = ["groups", "sums", "services.fixtures", "services.scheduling"]
 
 
 # What a shell starts in the background ignores Ctrl-C and hands that down: programs that tests stop so would never end.

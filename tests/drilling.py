@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import sums
 from sending import Sending
 from system_helpers import System, fetch, wait_for
 
@@ -99,7 +100,8 @@ def tiled(data: Path, client_id: str) -> int:
 
 
 def say(name: str, *, acknowledged: int, landed: int, tiled: int, lost: int, duplicated: int, seconds: str) -> None:
-    """The one line of a drill."""
+    """The one line of a drill, and its row in the table at the end."""
+    sums.note(name, acknowledged, landed, tiled, lost, duplicated, seconds)
     print(
         f"\n{name}: acknowledged {acknowledged}, landed {landed}, tiled {tiled}, lost {lost}, duplicated {duplicated},"
         f" seconds to recover {seconds}"

@@ -1,4 +1,4 @@
-"""Tests of one `xdist_group` run on one worker, with any version of pytest.
+"""Tests of one `xdist_group` run on one worker, with any version of pytest, and what takes long starts early.
 
 pytest-xdist 3.8 tells its scheduler the groups by a suffix of the tests' ids, which pytest 9.2 no longer lets it set:
 the marks then do nothing, and nobody says so. Here the workers write down the groups, and the scheduler reads them.
@@ -7,6 +7,7 @@ the marks then do nothing, and nobody says so. Here the workers write down the g
 import json
 import shutil
 import tempfile
+from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,37 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 FOLDER = pytest.StashKey[Path]()
+LAST = "screenshots"
+"""The group that starts when nothing else waits: it is for people to look at."""
 
 
 class GroupScheduling(LoadScopeScheduling):
-    """Gives tests of one group to one worker, the largest group first, and all others one by one."""
+    """Gives tests of one group to one worker, and all others one by one.
+
+    The largest group comes first. Of the others, those that may take the longest do, so that no worker is left alone
+    with one at the end.
+    """
+
+    _in_order = False
 
     @cached_property
-    def groups(self) -> dict[str, str]:
-        """Test id: group. All workers collect the same tests, so any of their files will do."""
-        written = sorted(self.config.stash[FOLDER].glob("*.json"))
-        return json.loads(written[0].read_bytes())
+    def written(self) -> dict[str, Any]:
+        """All workers collect the same tests, so any of their files will do."""
+        found = sorted(self.config.stash[FOLDER].glob("*.json"))
+        return json.loads(found[0].read_bytes())
 
     def _split_scope(self, nodeid: str) -> str:
-        return self.groups.get(nodeid, nodeid)
+        return self.written["groups"].get(nodeid, nodeid)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        if not self._in_order:
+            self.workqueue = OrderedDict(sorted(self.workqueue.items(), key=self._place))
+            self._in_order = True
+        super()._assign_work_unit(node)
+
+    def _place(self, unit: tuple[str, dict[str, bool]]) -> tuple[bool, int, float]:
+        scope, tests = unit
+        return scope == LAST, -len(tests), -max(self.written["limits"].get(test, 0) for test in tests)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,9 +76,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     given = getattr(session.config, "workerinput", None)
     if given is None:
         return
-    marks = ((item.nodeid, item.get_closest_marker("xdist_group")) for item in session.items)
-    groups = {nodeid: str((mark.args or (mark.kwargs["name"],))[0]) for nodeid, mark in marks if mark}
+    found: dict[str, dict[str, Any]] = {"groups": {}, "limits": {}}
+    for item in session.items:
+        if mark := item.get_closest_marker("xdist_group"):
+            found["groups"][item.nodeid] = str(value(mark, "name"))
+        if mark := item.get_closest_marker("timeout"):
+            found["limits"][item.nodeid] = float(value(mark, "timeout"))
     whole = Path(given["groups"]) / f"{given['workerid']}.json"
     partial = whole.with_suffix(".partial")
-    partial.write_text(json.dumps(groups))
+    partial.write_text(json.dumps(found))
     partial.rename(whole)
+
+
+def value(mark: pytest.Mark, name: str) -> Any:
+    """The only argument of a mark, given with or without its name."""
+    return mark.args[0] if mark.args else mark.kwargs[name]

@@ -14,11 +14,12 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests share one worker: one Chromium is enough for two cores."""
+    """Browser tests share one worker: one Chromium is enough for two cores. Pictures for people come last."""
     for item in items:
         if HERE in item.path.parents:
+            picture = item.path.stem == "test_screenshots" and item.get_closest_marker("drill")
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
+            item.add_marker(pytest.mark.xdist_group("screenshots" if picture else "browser"))
 
 
 @pytest.fixture(scope="module")

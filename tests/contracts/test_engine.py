@@ -44,7 +44,7 @@ EDGES = sorted(
 )
 SCREENS = ["/", "/naïve 'quote' \\ {x:y}", "s,t", "日本 🔥", "a=b%20c"]
 
-with_spark = (pytest.mark.services, pytest.mark.slow, pytest.mark.xdist_group("services"))
+with_spark = (pytest.mark.services("spark_cluster"), pytest.mark.slow)
 # The same program on a cluster; tests/services/test_spark.py has it there, also for `make test`.
 on_a_cluster = (*with_spark, pytest.mark.drill)
 

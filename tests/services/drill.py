@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import psycopg
 import pyarrow.parquet as pq
+import sums
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from journey.truth import served
@@ -307,6 +308,11 @@ class Drill:
             f" seconds to recover {', '.join(f'{s:.1f}' for s in self.recoveries)};"
             f" collector {dict(self.load.answers)}, reader {dict(self.reader.answers)}"
         )
+        sums.note(
+            client_id, EVENTS * len(self.load.acknowledged), len(rows), EVENTS * tiled, EVENTS * len(lost),
+            sum(len(found) - len(set(found)) for found in positions.values()),
+            ", ".join(f"{seconds:.1f}" for seconds in self.recoveries),
+        )  # fmt: skip
         assert not lost
         assert not twice
         assert not torn
