@@ -1,8 +1,10 @@
 """docs/benchmarks.md from bench/results/latest.json."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
+from bench import ledger
 from bench.distributed import report as distributed
 
 INTRODUCTION: Final = """# Benchmarks
@@ -47,7 +49,7 @@ def render(results: dict[str, Any]) -> str:
         "memory": _memory,
         "restart": _restart,
         "size": _size,
-        "ledger": _ledger,
+        "ledger": partial(_ledger, ingest=results.get("ingest")),
         "sdk": _sdk,
         "first_paint": _first_paint,
     }
@@ -116,6 +118,8 @@ def _gates(results: dict[str, Any]) -> str:
     if "restart" in results:
         worst = results["restart"]["worst_accepted_s"]
         rows.append(("kill -9 of everything, 1 GB on the log: first 202", "<= 2 s", f"{worst:.2f} s", worst <= 2))
+    if {"ledger", "ingest"} <= results.keys():
+        rows.append(ledger.gate(results["ledger"], results["ingest"]))
     if "sdk" in results:
         sdk = results["sdk"]
         rows.append(("browser SDK, gzip", "<= 6,000 bytes", f"{sdk['gzip_bytes']:,}", sdk["gzip_bytes"] <= 6000))
@@ -301,17 +305,9 @@ def _size(found: dict[str, Any]) -> str:
     )
 
 
-def _ledger(found: dict[str, Any]) -> str:
-    rows = [
-        ("landing with it", found["with_cpu_s_per_million"]),
-        ("landing without event hours, screens and page views", found["without_cpu_s_per_million"]),
-    ]
-    return (
-        f"{found['records']:,} records of {found['events'] // found['records']} events, in {found['page_views']:,} "
-        f"page views, landed in one process in turns, {found['rounds']} pairs: {found['added_percent']} % more CPU "
-        f"time (median of the pairs). In the ledger as a whole landing spends {found['ledger_percent']} % of its CPU "
-        "time.\n\n" + _table(("", "CPU s per million events"), rows)
-    )
+def _ledger(found: dict[str, Any], ingest: dict[str, Any] | None) -> str:
+    said, rows = ledger.describe(found, ingest)
+    return f"{said}\n\n{_table(('', 'CPU s per million events'), rows)}"
 
 
 def _sdk(found: dict[str, Any]) -> str:

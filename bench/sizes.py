@@ -45,6 +45,9 @@ class Sizes:
     land_records: int
     """Records of `events` events on the topic that is landed to S3."""
     land_rounds: int
+    ledger_records: int
+    """Of `events` events: what one round of the pairs lands."""
+    ledger_pairs: int
     spark_rows: int
     spark_rounds: int
     window_probes: int
@@ -83,6 +86,8 @@ FULL: Final = Sizes(
     kafka_rounds=6,
     land_records=10_000,
     land_rounds=3,
+    ledger_records=2_000,
+    ledger_pairs=32,
     spark_rows=20_000_000,
     spark_rounds=1,
     window_probes=40,
@@ -119,6 +124,8 @@ QUICK: Final = Sizes(
     kafka_rounds=1,
     land_records=300,
     land_rounds=1,
+    ledger_records=300,
+    ledger_pairs=2,
     spark_rows=40_000,
     spark_rounds=1,
     window_probes=3,

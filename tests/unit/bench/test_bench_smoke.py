@@ -128,13 +128,6 @@ def test_what_the_ledger_costs_is_measured(tmp_path: Path) -> None:
     assert low <= found["added_percent"] <= high
 
 
-@pytest.mark.parametrize(("added", "cost", "met"), [(6.0, 2.5, True), (9.0, 3.75, False)])
-def test_the_ledger_is_held_against_collecting_and_landing(added: float, cost: float, met: bool) -> None:
-    """5 CPU seconds of landing and 7 of collecting: what is added to landing is 5/12 of it."""
-    found = {"without_cpu_s_per_million": 5.0, "added_percent": added, "inside_percent": 0.0}
-    assert ledger.gate(found, {"targets": {"isotherm": {"cpu_s_per_million": 7.0}}})[2:] == (f"{cost} %", met)
-
-
 @needs_programs
 @pytest.mark.drill
 def test_a_backup_beside_a_load_and_its_restore_are_timed(tmp_path: Path) -> None:
