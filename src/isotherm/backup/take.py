@@ -44,7 +44,7 @@ from isotherm.rollup.copies import pages
 from isotherm.store.db import reading
 from isotherm.store.tables import metadata
 
-STEPS: Final = ("leased", "tables", "maps", "lake", "dead", "records", "ids", "lists", "inventory")
+STEPS: Final = ("leased", "tables", "maps", "lake", "dead", "ids", "records", "lists", "inventory")
 """After each of these the checkpoint is called; killed at any of them, a backup is no backup, and the next goes on."""
 FILES_AT_ONCE: Final = 4
 _SHOWN: Final = 5
@@ -116,10 +116,11 @@ def take(sources: Sources, target: Target, *, tell: Tell = silent, checkpoint: C
         checkpoint("lake")
         lists += _dead(run, state)
         checkpoint("dead")
-        log, kept = _records(run, state)
-        checkpoint("records")
+        # Before the records: an id without its record would refuse the copy that its sender still has.
         ids = _ids(run)
         checkpoint("ids")
+        log, kept = _records(run, state)
+        checkpoint("records")
         named = _lists(run, [*lists, *kept, *ids])
         checkpoint("lists")
         everything = {entry.sha256: entry.bytes for entry in (*lists, *kept, *ids, *named)}

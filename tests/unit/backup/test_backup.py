@@ -108,6 +108,24 @@ def test_a_batch_that_comes_again_after_the_restore_does_not_count_twice(full: A
     assert other.expected == full.expected
 
 
+@pytest.mark.parametrize("step", ["dead", "ids", "records"])
+def test_a_batch_of_the_time_of_the_backup_counts_once_when_it_comes_again(
+    full: Any, make: Any, target: Target, step: str
+) -> None:
+    """In the backup with its id, or neither: an id alone would refuse the only copy that is left."""
+
+    def late(name: str) -> None:
+        if name == step:
+            full.send("a", batch="late", events=3)
+
+    full.back_up(target, checkpoint=late)
+    other = make("restored")
+    other.restore(target)
+    other.send("a", batch="late", events=3)
+    other.expected = full.expected
+    other.prove()
+
+
 def test_pieces_of_one_replayed_batch_all_come_back(full: Any, make: Any, target: Target) -> None:
     """Such records share their batch with the one that the sender sent, and with each other."""
     full.send("a", batch="sent", events=1)
