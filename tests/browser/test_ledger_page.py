@@ -147,6 +147,25 @@ def test_a_map_is_marked_after_it_is_drawn_and_the_mark_leads_to_the_ledger(
     expect(page.locator("[data-stage=received]")).to_contain_text(str(RECEIVED))
 
 
+def test_every_small_map_is_marked_by_one_question(books: System, open_window: OpenWindow) -> None:
+    opened = open_window()
+    page = opened.context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{books.app_url}/c/books")
+    cards = page.locator(".screen-item")
+    expect(cards.filter(has_text="/list").locator(".small-mark")).to_have_text("Complete")
+    marks = page.locator(".small-mark")
+    expect(marks).to_have_count(2)
+    expect(marks.filter(has_text=f"Complete · {REJECTED} rejected")).to_have_count(1)
+    questions = {url for url in asked if urlsplit(url).path == "/v1/ledger/marks"}
+    assert questions
+    assert all(sorted(parse_qs(urlsplit(url).query)["screen_id"]) == ["/", "/list"] for url in questions)
+        questions
+    )
+    assert not [url for url in asked if urlsplit(url).path == "/v1/ledger"]
+
+
 def test_the_system_page_says_what_the_status_says(books: System, open_window: OpenWindow) -> None:
     _, page = visit(books, open_window, "/")
     page.get_by_role("link", name="System").click()
@@ -164,6 +183,7 @@ def test_the_system_page_says_what_the_status_says(books: System, open_window: O
 
 
 PAGES = {
+    "/c/books": ".small-mark",
     "/c/books/ledger?period=24h": ".flow-stage",
     "/c/books/ledger?screen=/&period=24h": ".flow-stage",
     "/c/books/ledger?from=2026-01-05T10:00Z&to=2026-01-05T12:00Z": ".empty",

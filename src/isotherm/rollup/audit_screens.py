@@ -65,35 +65,40 @@ def screen_hours(engine: Engine, olap: Olap, client_id: str, screen_id: str, sta
             .where(table.screen_id == screen_id, *asked.of(table.client_id, table.hour))
             .order_by(table.hour)
         ).all()
-        waiting = _waiting(connection, asked)
+        waiting = waiting_hours(connection, asked)
     found: list[tuple[int, dict[str, int]]] = [(row[0], dict(zip(COLUMNS, row[1:], strict=True))) for row in rows]
-    asked_hours = [hour for hour, _ in found if hour in waiting]
-    tiled = _tiled_of(olap, client_id, screen_id, asked_hours) if asked_hours else {}
+    tiled = tiled_of(olap, client_id, [screen_id], [hour for hour, _ in found if hour in waiting])
     return [
         ScreenHour(
             hour,
             counts,
-            tiled.get(hour, 0) if hour in waiting else counts["landed"] - counts["raw_only"] - counts["no_position"],
+            tiled.get((screen_id, hour), 0)
+            if hour in waiting
+            else counts["landed"] - counts["raw_only"] - counts["no_position"],
             hour in waiting,
         )
         for hour, counts in found
     ]
 
 
-def _waiting(connection: Connection, asked: Range) -> set[int]:
+def waiting_hours(connection: Connection, asked: Range) -> set[int]:
+    """Hours of the range that are to be tiled again."""
     marks = sa.select(dirty.c.start).where(
         dirty.c.level == Level.HOUR.value, *asked.of(dirty.c.client_id, dirty.c.start)
     )
     return set(connection.execute(marks).scalars())
 
 
-def _tiled_of(olap: Olap, client_id: str, screen_id: str, hours: Sequence[int]) -> dict[int, int]:
+def tiled_of(olap: Olap, client_id: str, screen_ids: Sequence[str], hours: Sequence[int]) -> dict[tuple[str, int], int]:
+    """Events in the cells of the maps that are there, by screen and hour."""
+    if not screen_ids or not hours:
+        return {}
     found = olap.query(
-        f"{_MAPS} AND screen_id = {{screen_id:String}} AND bucket_start IN {{hours:Array(DateTime)}}"
+        f"{_MAPS} AND screen_id IN {{screens:Array(String)}} AND bucket_start IN {{hours:Array(DateTime)}}"
         " GROUP BY screen_id, hour",
-        {"client_id": client_id, "screen_id": screen_id, "hours": [hour // 1000 for hour in hours]},
+        {"client_id": client_id, "screens": list(screen_ids), "hours": [hour // 1000 for hour in hours]},
     )
-    return {row["hour"]: row["in_cells"] for row in found.to_pylist()}
+    return {(row["screen_id"], row["hour"]): row["in_cells"] for row in found.to_pylist()}
 
 
 def compare_screens(engine: Engine, olap: Olap, asked: Range) -> Iterator[Compared]:
@@ -150,7 +155,7 @@ def _books(engine: Engine, asked: Range) -> tuple[dict[int, dict[str, tuple[int,
     """By hour and screen: rows for tiles, and those of them in a cell; and the versions of hours that are clean."""
     table, hours, published = ledger_screens.c, ledger_hours.c, buckets.c
     with reading(engine) as connection:
-        waiting = _waiting(connection, asked)
+        waiting = waiting_hours(connection, asked)
         uncounted = sa.select(hours.hour).where(hours.before > 0, *asked.of(hours.client_id, hours.hour))
         left_out = waiting | set(connection.execute(uncounted).scalars())
         clean = {

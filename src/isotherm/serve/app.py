@@ -39,6 +39,7 @@ ROUTES: Final[list[ControllerRouterHandler]] = [
     activity.activity,
     freshness.freshness,
     ledger.ledger,
+    ledger.marks,
     dead.dead,
     dead.dead_counts,
     live.windows,

@@ -59,3 +59,27 @@ class LedgerAnswer(Struct, kw_only=True):
     receipt: LedgerReceipt
     events: LedgerEvents
     screens: Annotated[LedgerScreens | None, Meta(description="With `check=true`.")]
+
+
+class ScreenMark(Struct):
+    """What a small mark on a screen's map says; the members are those of the ledger's answer about the screen."""
+
+    screen_id: str
+    complete: bool
+    late: Count
+    rejected: Count
+    pending: Count
+    dead: Annotated[Count, Meta(description="Accepted events that could not be used; kept as dead letters.")]
+
+
+class MarksAnswer(Struct, kw_only=True):
+    """The marks of several screens, in the order asked for, each once."""
+
+    client_id: str
+    simulated: Simulated
+    start: Instant = field(name="from")
+    end: Instant = field(name="to")
+    differences: Annotated[
+        list[str], Meta(description="Sums of the client's event hours that do not close; the first twenty.")
+    ]
+    marks: list[ScreenMark]

@@ -22,6 +22,7 @@ ROUTES = [
     ("/v1/activity", RANGE),
     ("/v1/freshness", {}),
     ("/v1/ledger", RANGE),
+    ("/v1/ledger/marks", RANGE),
     ("/v1/background", {}),
 ]
 BREAKOUTS = [
@@ -65,7 +66,8 @@ def test_a_client_id_that_breaks_out_finds_nothing(api: Any, path: str, query: d
 
 
 @pytest.mark.parametrize(
-    ("path", "query"), [one for one in ROUTES if one[0] not in ("/v1/screens", "/v1/freshness", "/v1/ledger")]
+    ("path", "query"),
+    [one for one in ROUTES if one[0] not in ("/v1/screens", "/v1/freshness", "/v1/ledger", "/v1/ledger/marks")],
 )
 def test_a_screen_id_that_breaks_out_finds_nothing(api: Any, path: str, query: dict[str, str]) -> None:
     for name in BREAKOUTS:

@@ -88,6 +88,33 @@ def test_a_screen_s_mark_and_what_waits(api: Any, written: Any) -> None:
     assert {one["state"] for one in body["events"]["hours"] if one["hour"] == iso(hour)} == {"waiting"}
 
 
+def test_marks_of_many_screens_say_what_the_ledger_says_of_each(api: Any, written: Any) -> None:
+    hour = max(h for c, s, _, h in written.hours if (c, s) == ("shop", "/home") and h < WEEK + 7 * DAY_MS)
+    with writing(written.engine) as connection:
+        write_screens(connection, {("shop", "/home", hour): numbers(accepted=6, landed=5, late=5, dead=1)})
+    written.mark("hour", hour, "shop")
+    screens = ["/cart", "/home", "/nowhere", "/dense", "/home"]
+    body = api.get("/v1/ledger/marks", params=ASKED | {"screen_id": screens}).json()
+    assert [one["screen_id"] for one in body["marks"]] == ["/cart", "/home", "/nowhere", "/dense"]
+    assert (body["client_id"], body["from"], body["differences"]) == ("shop", iso(WEEK), [])
+    for mark in body["marks"]:
+        whole = api.get("/v1/ledger", params=ASKED | {"screen_id": mark["screen_id"]}).json()
+        dead = whole["events"]["totals"]["dead"]
+        told = {name: whole[name] for name in ("complete", "late", "rejected", "pending")}
+        assert mark == {"screen_id": mark["screen_id"], "dead": dead} | told
+    said = {one["screen_id"]: (one["complete"], one["pending"], one["rejected"]) for one in body["marks"]}
+    assert (said["/home"], said["/cart"]) == ((False, 5, 0), (True, 0, 3))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [({}, 400), ({"screen_id": ["a|b"]}, 400), ({"screen_id": [f"/{n}" for n in range(51)]}, 400),
+     ({"screen_id": ["/"], "client_id": "nobody"}, 404), ({"screen_id": ["/"], "to": str(WEEK * 2)}, 422)],
+)  # fmt: skip
+def test_marks_of_what_is_no_question_are_refused(api: Any, written: Any, wrong: dict[str, Any], status: int) -> None:
+    assert api.get("/v1/ledger/marks", params=ASKED | wrong).status_code == status
+
+
 def test_a_difference_makes_a_map_incomplete_and_is_named(api: Any, written: Any) -> None:
     hour = min(h for c, _, _, h in written.hours if c == "shop" and h >= WEEK)
     with writing(written.engine) as connection:
@@ -96,6 +123,10 @@ def test_a_difference_makes_a_map_incomplete_and_is_named(api: Any, written: Any
     assert body["complete"] is False
     [text] = body["differences"]
     assert text.startswith("client 'shop', event hour")
+    asked = ASKED | {"screen_id": ["/home"]}
+    assert api.get("/v1/ledger", params=asked).json()["differences"] == [text]
+    body = api.get("/v1/ledger/marks", params=asked).json()
+    assert (body["differences"], body["marks"][0]["complete"]) == ([text], False)
     assert "is not the rows behind the tiles" in text
 
 

@@ -26,6 +26,7 @@ ROUTES = {
     "/v1/admin/verify",
     "/v1/admin/maps",
     "/v1/ledger",
+    "/v1/ledger/marks",
     "/v1/dead",
     "/v1/dead/counts",
     "/v1/events",

@@ -1,10 +1,12 @@
 """What became of a client's events, or of one screen's, from the sender to the cell."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response, get
+from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
 
 from isotherm.clock import HOUR_MS, iso
@@ -12,6 +14,7 @@ from isotherm.errors import Problem
 from isotherm.events import is_simulated
 from isotherm.land import ledger as books
 from isotherm.rollup import audit, audit_screens
+from isotherm.rollup import marks as of_screens
 from isotherm.rollup.audit import Hour, Range
 from isotherm.rollup.audit_screens import ScreenHour
 from isotherm.serve import known, params
@@ -24,6 +27,18 @@ MOST_CHECKED: Final = 31 * 24
 NAMED: Final = 20
 """Differences that an answer names."""
 
+MOST_SCREENS: Final = 50
+"""Screens whose marks one request gives."""
+_REFUSED: Final = ("rejected", "duplicate")
+
+ScreenIds = Annotated[
+    list[str],
+    QueryParameter(
+        name="screen_id",
+        description=f"The screen; repeat it for several, {MOST_SCREENS} at most.",
+        examples=[Example(value=["/checkout"])],
+    ),
+]
 Hours = Annotated[bool, QueryParameter(name="hours", description="Also the numbers of each hour.")]
 Check = Annotated[
     bool,
@@ -46,21 +61,14 @@ def ledger(
     """A client's events, or those of one screen, from the sender to the cell, with what was lost at each step.
 
     `from` and `to` name hours of receipt in `receipt`, and event hours in `events`. `complete`, `late` and `rejected`
-    are what a mark on a map says.
+    are what a mark on a map says. Of a client, the sums of both halves must close; of a screen, those of the client's
+    event hours.
     """
     params.client(client_id)
     asked = Range(client_id, *_edges(start, end, MOST_CHECKED if check else MOST_HOURS))
-    members = _head(client_id, screen_id, asked)
-    with reading(deps.engine) as connection:
-        known.require_client(connection, client_id)
-        of_client = audit.event_hours(connection, asked)
-        rows = books.read_in(connection, client_id=client_id, start=asked.start, end=asked.end)
-    differences = [text for _, _, _, text in books.differences(books.by_hour(rows))]
-    differences += [one.text for one in audit.event_differences(of_client)]
-    if screen_id is None:
-        receipt, events = _receipt(rows, hours=hours), _events(of_client, hours=hours)
-    else:
-        receipt, events = _of_screen(deps, params.screen(screen_id), asked, hours=hours)
+    members = _head(client_id, asked) | {"screen_id": screen_id}
+    halves = _of_client if screen_id is None else partial(_of_screen, params.screen(screen_id))
+    receipt, events, differences = halves(deps, asked, hours=hours)
     totals = events["totals"]
     members |= {
         "complete": not (differences or totals["pending"] or totals["dead"]),
@@ -73,7 +81,47 @@ def ledger(
         "events": events,
         "screens": _compared(deps, asked) if check else None,
     }
+    return _answer(members)
+
+
+@get("/v1/ledger/marks", sync_to_thread=True, tags=["listings"], summary="Marks on the maps of several screens")
+def marks(
+    deps: InDeps, client_id: params.ClientId, start: params.From, end: params.To, screen_id: ScreenIds
+) -> Response[bytes]:
+    """What `GET /v1/ledger` says of each of these screens in a few numbers, for marks on many small maps at once."""
+    params.client(client_id)
+    screens = list(dict.fromkeys(map(params.screen, screen_id)))
+    if len(screens) > MOST_SCREENS:
+        raise Problem(400, f"screen_id: at most {MOST_SCREENS} at once", field="screen_id")
+    asked = Range(client_id, *_edges(start, end, MOST_HOURS))
+    differences, found = _marked(deps, screens, asked)
+    told = [_mark(name, found[name], closed=not differences) for name in screens]
+    return _answer(_head(client_id, asked) | {"differences": differences[:NAMED], "marks": told})
+
+
+def _mark(screen_id: str, found: of_screens.Mark, *, closed: bool) -> dict[str, Any]:
+    events = found.events
+    return {
+        "screen_id": screen_id,
+        "complete": closed and not (events["pending"] or events["dead"]),
+        "late": events["late"],
+        "rejected": found.counts["rejected"],
+        "pending": events["pending"],
+        "dead": events["dead"],
+    }
+
+
+def _answer(members: dict[str, Any]) -> Response[bytes]:
     return Response(msgspec.json.encode(members), media_type="application/json", headers={"cache-control": "no-store"})
+
+
+def _marked(deps: Deps, screens: Sequence[str], asked: Range) -> tuple[list[str], dict[str, of_screens.Mark]]:
+    """Where the sums of the client's event hours do not close, and the sums of these screens."""
+    client_id, start, end = _all_of(asked)
+    with reading(deps.engine) as connection:
+        known.require_client(connection, client_id)
+        differences = [one.text for one in of_screens.differences(connection, asked)]
+    return differences, of_screens.marks(deps.engine, deps.olap, client_id, screens, start, end)
 
 
 def _edges(start: str, end: str, most: int) -> tuple[int, int]:
@@ -89,16 +137,32 @@ def _edges(start: str, end: str, most: int) -> tuple[int, int]:
     return first, last
 
 
-def _head(client_id: str, screen_id: str | None, asked: Range) -> dict[str, Any]:
+def _all_of(asked: Range) -> tuple[str, int, int]:
+    """What a question always names."""
+    assert asked.client_id is not None
     assert asked.start is not None
     assert asked.end is not None
-    return {
-        "client_id": client_id,
-        "simulated": is_simulated(client_id),
-        "screen_id": screen_id,
-        "from": iso(asked.start),
-        "to": iso(asked.end),
-    }
+    return asked.client_id, asked.start, asked.end
+
+
+def _head(client_id: str, asked: Range) -> dict[str, Any]:
+    _, start, end = _all_of(asked)
+    return {"client_id": client_id, "simulated": is_simulated(client_id), "from": iso(start), "to": iso(end)}
+
+
+Halves = tuple[dict[str, Any], dict[str, Any], list[str]]
+"""The answer by hour of receipt, the one by event hour, and where the sums do not close."""
+
+
+def _of_client(deps: Deps, asked: Range, *, hours: bool) -> Halves:
+    client_id, start, end = _all_of(asked)
+    with reading(deps.engine) as connection:
+        known.require_client(connection, client_id)
+        of_client = audit.event_hours(connection, asked)
+        rows = books.read_in(connection, client_id=client_id, start=start, end=end)
+    differences = [text for _, _, _, text in books.differences(books.by_hour(rows))]
+    differences += [one.text for one in audit.event_differences(of_client)]
+    return _receipt(rows, hours=hours), _events(of_client, hours=hours), differences
 
 
 def _receipt(rows: Sequence[books.LedgerRow], *, hours: bool) -> dict[str, Any]:
@@ -118,26 +182,26 @@ def _events(found: Sequence[Hour], *, hours: bool) -> dict[str, Any]:
     return {"totals": totals, "hours": named}
 
 
-def _of_screen(deps: Deps, screen_id: str, asked: Range, *, hours: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The screen's part of both halves; at the door only what was refused is known by screen."""
-    assert asked.client_id is not None
-    assert asked.start is not None
-    assert asked.end is not None
-    found = audit_screens.screen_hours(deps.engine, deps.olap, asked.client_id, screen_id, asked.start, asked.end)
-    names = ("rejected", "duplicate")
+def _of_screen(screen_id: str, deps: Deps, asked: Range, *, hours: bool) -> Halves:
+    """The screen's part of both halves; at the door only what was refused is known by screen.
+
+    The sums that must close are those of the client's event hours.
+    """
+    differences, found = _marked(deps, [screen_id], asked)
+    mark = found[screen_id]
+    client_id, start, end = _all_of(asked)
+    every = audit_screens.screen_hours
+    each = every(deps.engine, deps.olap, client_id, screen_id, start, end) if hours else []
+    refused = [{"hour": iso(one.hour), **{name: one.counts[name] for name in _REFUSED}} for one in each]
     receipt = {
-        "totals": {name: sum(one.counts[name] for one in found) for name in names},
+        "totals": {name: mark.counts[name] for name in _REFUSED},
         "reasons": {},
         "sender_dropped": {},
         "lost": None,
-        "hours": [
-            {"hour": iso(one.hour), **{name: one.counts[name] for name in names}}
-            for one in found
-            if hours and any(one.counts[name] for name in names)
-        ],
+        "hours": [one for one in refused if any(one[name] for name in _REFUSED)],
     }
-    named = [_screen_hour(one) for one in found if hours and one.counts["accepted"]]
-    return receipt, {"totals": audit_screens.screen_totals(found), "hours": named}
+    named = [_screen_hour(one) for one in each if one.counts["accepted"]]
+    return receipt, {"totals": mark.events, "hours": named}, differences
 
 
 def _screen_hour(one: ScreenHour) -> dict[str, Any]:

@@ -421,6 +421,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/ledger/marks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Marks on the maps of several screens
+         * @description What `GET /v1/ledger` says of each of these screens in a few numbers, for marks on many small maps at once.
+         */
+        get: operations["V1LedgerMarksMarks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/live/windows": {
         parameters: {
             query?: never;
@@ -2472,6 +2492,42 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LedgerAnswer"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            404: components["responses"]["404"];
+            421: components["responses"]["421"];
+            422: components["responses"]["422"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    V1LedgerMarksMarks: {
+        parameters: {
+            query: {
+                /** @description Whose data. Another client's rows never show. */
+                client_id: string;
+                /** @description Start, included: RFC 3339, or integer milliseconds since the epoch. On the hour. */
+                from: string;
+                /** @description End, excluded: RFC 3339, or integer milliseconds since the epoch. On the hour. */
+                to: string;
+                /** @description The screen; repeat it for several, 50 at most. */
+                screen_id: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The marks of several screens, in the order asked for, each once. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MarksAnswer"];
                 };
             };
             400: components["responses"]["400"];

@@ -27,6 +27,9 @@ export type Sdk = Schemas["SdkAnswer"];
 
 /** What became of a client's events, or of one screen's. */
 export type Ledger = Schemas["LedgerAnswer"];
+/** What small marks on the maps of several screens say. */
+export type Marks = Schemas["MarksAnswer"];
+export type Mark = Schemas["ScreenMark"];
 /** One hour: its start, and events by measure. */
 export type LedgerHour = Readonly<Record<string, string | number>>;
 

@@ -14,7 +14,7 @@ import { shownTheme } from "../../theme";
 import { Button, CopyButton, Dot, EmptyState, ErrorNote, Page, toast } from "../../ui";
 import { BackgroundSection, useBackground, useFileDrop } from "./Background";
 import { DisplaySection, KindSection, Legend, PanelSkeleton, TopCells, kindWords, save } from "./Panel";
-import { LedgerMark } from "./Mark";
+import { LedgerMark, useMark } from "./Mark";
 import { PlaybackBar } from "./PlaybackBar";
 import { ScreenPicker } from "./ScreenPicker";
 import { Stage } from "./Stage";
@@ -174,6 +174,7 @@ interface HeaderProps {
 function Header({ model, playback, stage, onHelp }: HeaderProps) {
   const { client, screen, scene, freshness, now, values } = model;
   const said = freshnessSaid(freshness);
+  const mark = useMark(model);
   const [exporting, setExporting] = useState(false);
   const png = async (): Promise<void> => {
     if (!scene || !stage.current) return;
@@ -181,7 +182,9 @@ function Header({ model, playback, stage, onHelp }: HeaderProps) {
     try {
       // What is seen: in a time-lapse, its frame.
       const { map, range: part } = playback.frame ?? scene;
-      const counts = `${exact(map.total)} events, hottest cell ${exact(map.max)}`;
+      // The mark is about the whole range, not about a frame of it.
+      const asides = playback.frame || mark === null ? "" : ` · ${mark.short.toLowerCase()}`;
+      const counts = `${exact(map.total)} events, hottest cell ${exact(map.max)}${asides}`;
       const range = `${kindWords(scene.kinds)}, ${rangeText(part)} UTC`;
       const simulated = freshness?.simulated ? " (simulated)" : "";
       const blob = await stage.current.exportPng({
@@ -211,7 +214,7 @@ function Header({ model, playback, stage, onHelp }: HeaderProps) {
           <span>{said.text}</span>
         </p>
       )}
-      <LedgerMark model={model} />
+      <LedgerMark model={model} said={mark} />
       <div class="map-actions">
         <CopyButton text={location.href} label="Copy link" variant="quiet" />
         <Button small variant="quiet" icon="download" onClick={() => void png()} disabled={!scene || exporting}>

@@ -1,4 +1,5 @@
 import type { Device, ScreenRow } from "../../api/types";
+import { type MarkFacts, SmallMark } from "../../frame/mark";
 import { ago, exact, instant, kinds, ms, share } from "../../format";
 import { Count, Icon, ScreenName, Skeleton } from "../../ui";
 import { href } from "../../url";
@@ -58,18 +59,26 @@ export function ScreenCard({
   period,
   edges,
   now,
+  mark,
 }: {
   readonly client: string;
   readonly row: ScreenRow;
   readonly period: Period;
   readonly edges: Edges | null;
   readonly now: number;
+  /** What the ledger says of the map; undefined until it has. */
+  readonly mark: MarkFacts | undefined;
 }) {
   const last = ms(row.last_event);
   return (
     <li class="screen-item">
       <a class="screen" href={href.map(client, row.screen_id, queryOf(period, edges))}>
         <Picture client={client} row={row} edges={edges} />
+        {mark !== undefined && (
+          <span class="screen-mark">
+            <SmallMark facts={mark} />
+          </span>
+        )}
         <span class="screen-facts">
           <span class="screen-line">
             <span class="screen-id" title={row.screen_id}>

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { offline, ProblemError } from "../../api/client";
+import { useMarks } from "../../api/marks";
 import { useNextHour, useNow } from "../../api/now";
 import { useFreshness } from "../../api/queries";
 import type { Query } from "../../api/query";
@@ -74,7 +75,7 @@ export function ScreensPage({ client }: { readonly client: string }) {
       ) : (
         <>
           <Toolbar {...search} onChange={setSearch} />
-          <Gallery client={client} listed={listed} search={search} pages={pages}>
+          <Gallery client={client} listed={listed} search={search} pages={pages} version={freshness.data?.version}>
             <Nothing client={client} search={search} onChange={setSearch} />
           </Gallery>
           <More
@@ -96,15 +97,22 @@ function Gallery({
   listed,
   search,
   pages,
+  version,
   children,
 }: {
   readonly client: string;
   readonly listed: Query<Listed>;
   readonly search: Search;
   readonly pages: number;
+  readonly version: number | undefined;
   readonly children: ComponentChildren;
 }) {
   const now = useNow(10_000);
+  const shown = sorted(listed.data?.rows ?? [], search.sort).slice(0, pages * PAGE);
+  // Sorted, so that another order is no other question.
+  const screens = shown.map((row) => row.screen_id).toSorted();
+  const range = listed.data?.edges ?? null;
+  const marks = useMarks(range === null ? null : { client, screens, ...range }, version);
   if (listed.error !== undefined && listed.data === undefined) {
     return <ErrorNote error={listed.error} onRetry={listed.refetch} />;
   }
@@ -122,7 +130,6 @@ function Gallery({
   }
   const { rows, edges } = listed.data;
   if (rows.length === 0) return <>{children}</>;
-  const shown = sorted(rows, search.sort).slice(0, pages * PAGE);
   return (
     <>
       <p class="sr-only" role="status">
@@ -130,7 +137,7 @@ function Gallery({
       </p>
       <ul class={`gallery${listed.stale ? " gallery-stale" : ""}`}>
         {shown.map((row) => (
-          <ScreenCard key={row.screen_id} client={client} row={row} period={search.period} edges={edges} now={now} />
+          <ScreenCard key={row.screen_id} client={client} row={row} period={search.period} edges={edges} now={now} mark={marks.data?.get(row.screen_id)} />
         ))}
       </ul>
     </>
