@@ -161,8 +161,6 @@ def test_every_small_map_is_marked_by_one_question(books: System, open_window: O
     questions = {url for url in asked if urlsplit(url).path == "/v1/ledger/marks"}
     assert questions
     assert all(sorted(parse_qs(urlsplit(url).query)["screen_id"]) == ["/", "/list"] for url in questions)
-        questions
-    )
     assert not [url for url in asked if urlsplit(url).path == "/v1/ledger"]
 
 
