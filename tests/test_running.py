@@ -19,6 +19,13 @@ def test_long(): sums.note("cut", 6, 6, 6, 0, 0, "1.5")
 @pytest.mark.xdist_group("kafka")
 @pytest.mark.parametrize("n", range(3))
 def test_group(n): pass
+@pytest.fixture(scope="module")
+def shared(): return 1
+@pytest.mark.parametrize("n", range(6))
+def test_share(n, shared): pass
+@pytest.fixture
+def by_another(shared): pass
+def test_share_too(by_another): pass
 @pytest.mark.timeout(timeout=1500)
 def test_longest():
     sums.note("stopped", 12, 11, 11, 1, 0, "2.0, 3.0")
@@ -43,7 +50,15 @@ def test_groups_come_first_then_what_may_take_longest_and_pictures_last(tmp_path
     said = run(tmp_path, "-p", "xdist", "-n", "1", "--dist", "loadgroup", "-v")
     order = re.findall(r"^\[gw0\].*(?:PASSED|FAILED) \S+::test_(\S+)", said, re.MULTILINE)
     groups, pictures = [f"group[{n}]" for n in range(3)], [f"picture[{n}]" for n in range(4)]
-    assert order == [*groups, "longest", "long", "quick", *pictures], said
+    shared = [*(f"share[{n}]" for n in range(6)), "share_too"]
+    assert order == [*shared, *groups, "longest", "long", "quick", *pictures], said
+
+
+def test_what_shares_a_fixture_of_its_module_shares_a_worker(tmp_path: Path) -> None:
+    said = run(tmp_path, "-p", "xdist", "-n", "3", "--dist", "loadgroup", "-v")
+    for name, count in (("share", 7), ("group", 3), ("picture", 4)):
+        workers = re.findall(rf"^\[(gw\d)\].* PASSED \S+::test_{name}", said, re.MULTILINE)
+        assert (len(workers), len(set(workers))) == (count, 1), said
 
 
 def test_the_sums_of_drills_are_a_table_wherever_they_ran(tmp_path: Path) -> None:
