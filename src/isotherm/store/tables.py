@@ -177,6 +177,7 @@ ledger_screens: Final = sa.Table(
     *_event_counts(),
     sa.Column("rejected", sa.BigInteger, nullable=False, comment="by hour of receipt"),
     sa.Column("duplicate", sa.BigInteger, nullable=False, comment="by hour of receipt"),
+    sa.Index(None, "client_id", "hour"),
 )
 
 page_views: Final = sa.Table(
