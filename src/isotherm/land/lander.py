@@ -24,6 +24,7 @@ from isotherm.land.landing import Gap, LakeFile, Landing
 from isotherm.land.late import Rule
 from isotherm.land.manifest import Manifest
 from isotherm.land.scanned import claim_log
+from isotherm.land.steady import believed
 from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_and_land
 from isotherm.land.upkeep import Upkeep
 from isotherm.land.waiting import Intake, Unlanded, Waiting
@@ -318,7 +319,7 @@ class Lander:
         """What is to be landed, and the files of it; nothing is written yet."""
         books = Books(self._settings.close_delay_seconds * SECOND_MS)
         books.add_tallies(tally for d in buffer.decoded for tally in d.tallies)
-        rule = Rule(self._settings, self._clock.now_ms())
+        rule = Rule(self._settings, believed(self._manifest.engine, self._clock.now_ms(), "land"))
         fresh = new_rows(buffer.decoded, books, self._lake, self._manifest, rule, by_id=not self._log.knows_ids)
         planned = plan(fresh.parts, (self.log_identity, partition), buffer.first, buffer.next - 1, self._formats)
         return self._landing(partition, buffer, fresh, books), planned

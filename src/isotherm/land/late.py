@@ -20,7 +20,8 @@ from isotherm.store.db import reading
 
 
 class Rule(Struct, frozen=True):
-    """`horizon_ms` is how late an event may be for the maps; hours of a client before its `raw_from` are frozen."""
+    """`horizon_ms` is how late an event may be for the maps; hours of a client before its `raw_from` are frozen.
+    `now_ms` is the moment by which retention goes, see `steady.py`."""
 
     settings: Settings
     now_ms: int

@@ -36,6 +36,7 @@ from isotherm.land.scan_upkeep import ScanUpkeep
 from isotherm.land.scan_waits import NotLanded, Waiting, Waits
 from isotherm.land.scan_watch import SinkStatus, Watch
 from isotherm.land.scanned import Scanned, State
+from isotherm.land.steady import believed
 from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_and_land
 from isotherm.land.write import encode
 from isotherm.metrics import COMPONENT_EVENTS, SCANNED_FILES
@@ -318,7 +319,7 @@ class Scanner:
         """What is to be landed, and the files of it; nothing is written yet."""
         books = Books(self._settings.close_delay_seconds * SECOND_MS)
         books.add_tallies(tally for one in some for tally in one.tallies)
-        rule = Rule(self._settings, self._clock.now_ms())
+        rule = Rule(self._settings, believed(self._manifest.engine, self._clock.now_ms(), "land"))
         fresh = self._kept_from_now(new_rows(some, books, self._lake, self._manifest, rule, by_id=True))
         last = max(after.lines - 1, start.lines)
         planned = plan(fresh.parts, (self._name, start.number), start.lines, last, self._settings.land_formats)

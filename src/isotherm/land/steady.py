@@ -21,6 +21,9 @@ HELD_MS: Final = DAY_MS
 WORKS: Final = ("land", "tiles")
 """What removes: the upkeep of lake and log, and the scheduler."""
 
+_CLOCK: Final = "clock."
+"""How the names of its rows begin."""
+
 _log = structlog.get_logger("isotherm.retention")
 
 
@@ -54,7 +57,7 @@ class SteadyClock:
     def __init__(self, engine: Engine, clock: Clock, name: str) -> None:
         self._engine = engine
         self._clock = clock
-        self._name = f"clock.{name}"
+        self._name = f"{_CLOCK}{name}"
 
     def now_ms(self) -> int:
         """The host's time; where it leapt less than a day ago, the last time before."""
@@ -81,7 +84,16 @@ class SteadyClock:
         rounds.note(self._engine, self._name, now_ms, to_builtins(seen))
 
 
+def believed(engine: Engine, now_ms: int, name: str) -> int:
+    """The moment by which the work of this name removes things, when the host's clock says `now_ms`. Only looks.
+
+    For all who decide by it that something is gone: what is still there is not.
+    """
+    _, did = rounds.of(engine, f"{_CLOCK}{name}")
+    return follow(convert(did, Seen) if did else None, now_ms).by
+
+
 def leaps(said: dict[str, Any]) -> list[tuple[int, int]]:
     """(the moment before, the moment after) of clocks that leapt and are not believed yet; `said` by `rounds.last`."""
-    seen = [convert(one["did"], Seen) for name, one in said.items() if name.startswith("clock.") and one["did"]]
+    seen = [convert(one["did"], Seen) for name, one in said.items() if name.startswith(_CLOCK) and one["did"]]
     return sorted({(one.by, one.last) for one in seen if one.last is not None})

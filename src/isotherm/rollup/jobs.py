@@ -20,6 +20,7 @@ from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.land.late import raw_kept_from
 from isotherm.land.manifest import Manifest, Snapshot
+from isotherm.land.steady import believed
 from isotherm.land.store import Checkpoint, no_checkpoint
 from isotherm.metrics import TILE_JOB_SECONDS, TILE_JOBS
 from isotherm.rollup.buckets import Bucket, Level
@@ -153,7 +154,7 @@ class Jobs:
 
     def _ways(self, bucket: Bucket, client_ids: Sequence[str]) -> "dict[_Way, list[str]]":
         """How the bucket can be built for each client: retention may be another one for each."""
-        now = self.clock.now_ms()
+        now = believed(self.database, self.clock.now_ms(), "tiles")
         ways: dict[_Way, list[str]] = {way: [] for way in _Way}
         with reading(self.database) as connection:
             torn = _with_lost_children(connection, bucket)

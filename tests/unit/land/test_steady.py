@@ -43,6 +43,20 @@ def test_raw_events_outlive_a_clock_that_is_years_ahead_for_hours(world: World) 
     assert leaps(rounds.last(world.engine)) == []
 
 
+def test_what_lands_under_a_clock_that_is_years_ahead_is_tiled(world: World) -> None:
+    """Rows that are kept only are never tiled, also when the clock is right again."""
+    stop = threading.Event()
+    upkeep(world).once(stop)
+    world.append(record("shop", "b", [event(NOW)]))
+    world.clock.advance(1000 * DAY_MS)
+    world.lander().step(force=True)
+    assert [file.raw_only for file in world.manifest.listed()] == [False]
+    upkeep(world).once(stop)
+    world.append(record("shop", "c", [event(NOW)]))
+    world.lander().step(force=True)
+    assert [file.raw_only for file in world.manifest.listed()] == [False, False]
+
+
 def test_a_clock_that_says_the_same_for_a_day_is_believed(world: World) -> None:
     world.append(record("shop", "b", [event(NOW)]))
     world.lander().step(force=True)

@@ -38,6 +38,22 @@ def test_maps_follow_though_the_clock_jumps(world: Any, scheduler: Scheduler, ju
     world.check()
 
 
+def test_no_mark_is_taken_back_under_a_clock_that_is_years_ahead(world: Any, scheduler: Scheduler) -> None:
+    row = ("a", "home", "click", world.hour - 9 * HOUR_MS, 0.25, 0.5)
+    world.land([row])
+    scheduler.step()
+    world.clock.advance(1000 * DAY_MS)
+    for _ in range(6):
+        scheduler.step()
+        world.clock.advance(MINUTE_MS)
+    world.clock.advance(-1000 * DAY_MS)
+    for _ in range(10):
+        if not scheduler.step():
+            world.clock.advance(MINUTE_MS)
+    assert world.dirty(Level.HOUR) == {}
+    world.check()
+
+
 def test_a_lease_from_before_the_clock_was_set_back_is_over(world: Any) -> None:
     with writing(world.database) as connection:
         expires = world.clock.now_ms() + 10_000
