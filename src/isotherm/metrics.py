@@ -10,10 +10,12 @@ that takes the place of a dead one goes on with its counts, so that none ever go
 import fcntl
 import os
 import platform
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -98,7 +100,8 @@ BUILD = _gauge(
 COMPONENT_EVENTS = Counter(
     "isotherm_component_events",
     "What went through a component, by what became of it (received, sent, failed, dropped): events, but records for "
-    "eventlog and requests for serve. Behind the log, failed counts failures: what they met is tried again.",
+    "eventlog, requests for serve, and windows for stream where Flink counts. Behind the log, failed counts failures: "
+    "what they met is tried again. Retention drops what has expired: that is all it receives.",
     ["component", "outcome"],
     registry=REGISTRY,
 )
@@ -195,9 +198,17 @@ BACKUP_AT = _gauge(
 BACKUP_MAX_AGE = Gauge(
     "isotherm_backup_max_age_seconds", "How old the newest backup may be (backup_max_age_hours).", registry=REGISTRY
 )
+BACKUP_OBJECTS = _gauge(
+    "isotherm_backup_objects",
+    "Objects of the newest backup that is known here: received (what it consists of), sent (copied), dropped (were "
+    "there already), failed: none, or it would not be complete.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 STORE_BYTES = _gauge(
     "isotherm_store_bytes",
-    "What a store holds, in bytes: log, lake (part: its format), tiles, database, dead.",
+    "What a store holds, in bytes: log, lake (part: its format), tiles, database, dead (part: log, and the folder that "
+    "takes letters when their log does not).",
     ["store", "part"],
     registry=REGISTRY,
 )
@@ -246,6 +257,36 @@ QUERY_CACHE = Counter(
 QUERY_SECONDS = Histogram(
     "isotherm_query_seconds", "Seconds to answer a query API request.", ["route"], registry=REGISTRY
 )
+
+
+class Counts(NamedTuple):
+    """The four counts of one component, which are shown from now on."""
+
+    received: Counter
+    sent: Counter
+    failed: Counter
+    dropped: Counter
+
+    def add(self, received: int, sent: int) -> None:
+        """What was not sent on was dropped."""
+        self.received.inc(received)
+        self.sent.inc(sent)
+        self.dropped.inc(received - sent)
+
+    @contextmanager
+    def failing(self) -> Generator[None]:
+        """Count what the block raises."""
+        try:
+            yield
+        except Exception:
+            self.failed.inc()
+            raise
+
+
+def counts(component: str) -> Counts:
+    """The counts of a component: one of collect, eventlog, land, scan, rollup (hours), days, weeks, stream, serve,
+    archive, retention (raw events) and retention_maps (the events counted in maps)."""
+    return Counts(*(COMPONENT_EVENTS.labels(component, outcome) for outcome in Counts._fields))
 
 
 def name_build(version: str, role: str) -> None:

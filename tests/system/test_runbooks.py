@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from counting import OUTCOMES, components
 from runbooks import Command, commands, pages
 from services.programs import Missing, program
 from system_helpers import System, environment, fetch, wait_for
@@ -68,6 +69,26 @@ def test_what_is_scraped_is_in_order(running: System, role: str) -> None:
     assert f'role="{role}"' in named
 
 
+def test_every_component_tells_its_four_counts(running: System) -> None:
+    app, collector = (
+        components(execute(running, f'curl -s "{url}/metrics"').stdout)
+        for url in (running.app_url, running.collect_url)
+    )
+    assert collector.keys() == {"collect", "eventlog"}
+    assert app.keys() == {
+        "land", "rollup", "days", "weeks", "stream", "serve", "archive", "retention", "retention_maps",
+    }  # fmt: skip
+    for name, found in (collector | app).items():
+        assert found.keys() == set(OUTCOMES), name
+        assert found["failed"] == 0, name
+        if name != "serve":
+            assert found["received"] == found["sent"] + found["dropped"], (name, found)
+    assert collector["collect"]["sent"] == app["land"]["sent"] == app["stream"]["sent"] == 5
+    assert collector["eventlog"]["sent"] == 1
+    assert app["rollup"]["sent"] >= 5
+    assert app["serve"]["sent"] > 0
+
+
 def test_the_status_has_what_an_operator_asks_for(running: System) -> None:
     status = wait_for(
         "the first measurements",
@@ -78,6 +99,7 @@ def test_the_status_has_what_an_operator_asks_for(running: System) -> None:
     assert status["ledger"]["differing"] == 0
     assert status["freshness"].keys() == {"hour", "day", "week"}
     assert status["stores"].keys() == DATA_STORES
+    assert status["stores"]["dead"].keys() == {"log", "folder"}
     assert {disk["store"] for disk in status["disks"]} == {"data", "log", "lake"}
     assert all(0 < disk["free"] <= disk["size"] for disk in status["disks"])
     assert status["lander"]["oldest_unlanded_ms"] == 0

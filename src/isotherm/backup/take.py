@@ -146,7 +146,8 @@ def take(sources: Sources, target: Target, *, tell: Tell = silent, checkpoint: C
             lists=named,
         )
         where = target.finish(inventory)
-        did = {"id": inventory.id, "where": where, "bytes": inventory.bytes, "copied_bytes": inventory.copied_bytes}
+        names = ("id", "bytes", "copied_bytes", "objects", "copied_objects")
+        did = {"where": where} | {name: getattr(inventory, name) for name in names}
         rounds.note(sources.engine, rounds.BACKUP, inventory.finished_at, did)
         checkpoint("inventory")
     return inventory

@@ -96,7 +96,7 @@ class Measures:
             "database": partial(measures.database_bytes, settings, engine),
         }
         if self._has_log:
-            stores |= {"log": self._log_bytes, "dead": partial(measures.dead_bytes, settings)}
+            stores |= {"log": self._log_bytes, "dead": self._dead_bytes}
         if self._has_tiles:
             stores["tiles"] = partial(measures.tile_bytes, parts.olap)
         truth: dict[str, Callable[[], None]] = {"ledger": self._check_ledger, "verification": self._look_at_verified}
@@ -127,7 +127,10 @@ class Measures:
             metrics.DISK_FREE.labels(disk.store).set(disk.free)
 
     def _look_at_backup(self) -> None:
-        made_at, _ = rounds.of(self._parts.engine, rounds.BACKUP)
+        made_at, did = rounds.of(self._parts.engine, rounds.BACKUP)
+        objects, copied = did.get("objects", 0), did.get("copied_objects", 0)
+        for outcome, count in zip(metrics.Counts._fields, (objects, copied, 0, objects - copied), strict=True):
+            metrics.BACKUP_OBJECTS.labels(outcome).set(count)
         metrics.BACKUP_AT.set((made_at or 0) / SECOND_MS)
         metrics.BACKUP_MAX_AGE.set(self._parts.settings.backup_max_age_hours * HOUR_MS / SECOND_MS)
 
@@ -156,6 +159,10 @@ class Measures:
         status = self._parts.log.status()
         metrics.LOG_MAX_BYTES.set(status.max_bytes)
         return [Held("log", "", status.bytes)]
+
+    def _dead_bytes(self) -> list[Held]:
+        kept = self._parts.dead_log.status().bytes
+        return [Held("dead", "log", kept), *measures.dead_bytes(self._parts.settings)]
 
     def _hold(self, name: str, look: Callable[[], Iterable[Held]]) -> None:
         self._held[name] = list(look())

@@ -16,12 +16,10 @@ import structlog
 from isotherm.collect.known import KnownIds
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog, Record
-from isotherm.metrics import COMMIT_RECORDS, COMPONENT_EVENTS
+from isotherm.metrics import COMMIT_RECORDS, counts
 
 MAX_GROUP: Final = 4_096
-_RECEIVED, _SENT, _FAILED, _DROPPED = (
-    COMPONENT_EVENTS.labels("eventlog", outcome) for outcome in ("received", "sent", "failed", "dropped")
-)
+_RECEIVED, _SENT, _FAILED, _DROPPED = counts("eventlog")
 """Records given to the log: appended, refused or in doubt, and known before."""
 
 Outcome = bool | BaseException

@@ -9,7 +9,7 @@ from collections import Counter
 
 from isotherm.collect.request import Request
 from isotherm.collect.steps import STEPS, WAITING
-from isotherm.metrics import ANSWERS, COMPONENT_EVENTS, DROPPED, STEP_SECONDS
+from isotherm.metrics import ANSWERS, DROPPED, STEP_SECONDS, counts
 
 STEP_NAMES = (*(name for name, _ in STEPS), *WAITING)
 
@@ -20,9 +20,7 @@ class Tally:
     def __init__(self, *, at_once: bool = False) -> None:
         self._at_once = at_once
         self._steps = [STEP_SECONDS.labels(name) for name in STEP_NAMES]
-        self._received, self._sent, self._failed, self._dropped = (
-            COMPONENT_EVENTS.labels("collect", outcome) for outcome in ("received", "sent", "failed", "dropped")
-        )
+        self._received, self._sent, self._failed, self._dropped = counts("collect")
         self._answers = {202: ANSWERS.labels("202")}
         self.seconds = [0.0] * len(STEP_NAMES)
         self.answers: dict[int, int] = {}

@@ -24,6 +24,7 @@ from isotherm.land.manifest import Manifest
 from isotherm.land.merge import Limits, fits, merge_files
 from isotherm.land.store import Checkpoint, no_checkpoint
 from isotherm.land.tiers import ARCHIVE, HOT, tier_of
+from isotherm.metrics import counts
 from isotherm.store.db import reading
 from isotherm.store.tables import files
 
@@ -66,7 +67,7 @@ def archive_old(
 
     An hour that cannot be archived keeps no other from it; its error is raised when they are done.
     """
-    done, failed, late = Sums(), None, _over(seconds)
+    done, failed, late, told = Sums(), None, _over(seconds), counts("archive")
     if not settings.archive_after_days:
         return done
     before = now_ms - settings.archive_after_days * DAY_MS - HOUR_MS + 1
@@ -79,8 +80,10 @@ def archive_old(
         try:
             _archive_hour(lake, manifest, one, limits, now_ms, done, checkpoint)
         except LakeUnavailable:
+            told.failed.inc()
             raise
         except IsothermError as error:
+            told.failed.inc()
             failed = failed or error
     rounds.note(manifest.engine, "archive", now_ms, _report(manifest.engine, before, done))
     if failed is not None:
@@ -130,7 +133,9 @@ def _archive_hour(
         for group in _groups(snapshot.files, limits):
             if merge_files(lake, manifest, group, limits, checkpoint):
                 made += 1
-                done.rows += sum(file.rows for file in group)
+                rows = sum(file.rows for file in group)
+                counts("archive").add(rows, rows)
+                done.rows += rows
                 done.bytes_before += sum(file.bytes for file in group)
     if made:
         done.hours += 1

@@ -22,7 +22,7 @@ from isotherm.land.parts import Part, describe, int64, split
 from isotherm.land.rows import Rows
 from isotherm.land.store import Planned
 from isotherm.land.waiting import totals
-from isotherm.metrics import COMPONENT_EVENTS, LANDED_FILES, LANDED_ROWS
+from isotherm.metrics import LANDED_FILES, LANDED_ROWS, Counts
 from isotherm.store.db import reading
 
 
@@ -111,12 +111,11 @@ def keep(dead: LocalLake, log: str, place: str, value: bytes) -> str:
     return name
 
 
-def measure(files: int, counts: Mapping[Key, int]) -> int:
-    """Tell the metrics what was landed. Returns the rows."""
+def measure(component: Counts, files: int, counts: Mapping[Key, int]) -> int:
+    """Tell the metrics what this component has landed. Returns the rows."""
     rows = sum(events for key, events in counts.items() if key[2] == "landed")
     dropped = sum(events for key, events in counts.items() if key[2] in ("landing_duplicate", "dead"))
     LANDED_ROWS.inc(rows)
     LANDED_FILES.inc(files)
-    for outcome, events in (("received", rows + dropped), ("sent", rows), ("dropped", dropped)):
-        COMPONENT_EVENTS.labels("land", outcome).inc(events)
+    component.add(rows + dropped, rows)
     return rows

@@ -29,7 +29,7 @@ from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_and_la
 from isotherm.land.upkeep import Upkeep
 from isotherm.land.waiting import Intake, Unlanded, Waiting
 from isotherm.land.write import encode
-from isotherm.metrics import COMPONENT_EVENTS, GAP_RECORDS, LAG_RECORDS
+from isotherm.metrics import GAP_RECORDS, LAG_RECORDS, counts
 
 CONSUMER: Final = "land"
 _READ_BYTES: Final = 8 << 20
@@ -73,6 +73,7 @@ class Lander:
         self._assigned: list[int] = []
         self._all: list[int] = []
         self._waiting = Waiting()
+        self._counts = counts("land")
         self._last_landing_at: int | None = None
         self._last_error: tuple[str, int] | None = None
 
@@ -373,12 +374,12 @@ class Lander:
 
     def _count(self, written: list[LakeFile], counts: Mapping[Key, int]) -> int:
         self._last_landing_at = self._clock.now_ms()
-        return measure(len(written), counts)
+        return measure(self._counts, len(written), counts)
 
     def _failed(self, error: Exception) -> None:
         now = self._clock.now_ms()
         self._last_error = (f"{type(error).__name__}: {error}", now)
-        COMPONENT_EVENTS.labels("land", "failed").inc()
+        self._counts.failed.inc()
         _log.exception("landing failed; it goes on by itself", at=iso(now))
 
 

@@ -11,6 +11,7 @@ from isotherm.config import Settings
 from isotherm.land import retired, rounds
 from isotherm.land.manifest import Manifest
 from isotherm.land.retired import PAGE, Cut, Removed, cuts
+from isotherm.metrics import counts
 from isotherm.store.db import next_version, reading, total, writing
 from isotherm.store.tables import files, ledger, ledger_hours, ledger_screens, verifications
 from isotherm.store.tables import retired as retired_table
@@ -29,11 +30,13 @@ def expire_raw(settings: Settings, manifest: Manifest, now_ms: int) -> int:
 
     Returns the number of files. Tiles stay: the hours are frozen, not dirty. What went is told to `retired`.
     """
-    removed = Removed()
-    for cut in raw_cuts(settings, now_ms):
-        old = (files.c.state == "listed") & (files.c.hour < cut.before) & cut.of(files.c.client_id)
-        while _any(manifest.engine, files, old) and _expire_page(manifest.engine, old, now_ms, removed):
-            pass
+    removed, told = Removed(), counts("retention")
+    with told.failing():
+        for cut in raw_cuts(settings, now_ms):
+            old = (files.c.state == "listed") & (files.c.hour < cut.before) & cut.of(files.c.client_id)
+            while _any(manifest.engine, files, old) and _expire_page(manifest.engine, old, now_ms, removed):
+                pass
+    told.add(removed.rows, 0)
     rounds.note(manifest.engine, "raw", now_ms, removed.report())
     return removed.files
 

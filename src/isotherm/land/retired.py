@@ -58,6 +58,10 @@ class Removed(Struct):
         one["rows"] += rows
         one["bytes"] += size
 
+    @property
+    def rows(self) -> int:
+        return sum(one["rows"] for one in self.clients.values())
+
     def report(self) -> dict[str, Any] | None:
         """{hours, rows, bytes, clients: {id: the same}}, the largest clients named; None when nothing went."""
         if not self.clients:

@@ -39,7 +39,7 @@ from isotherm.land.scanned import Scanned, State
 from isotherm.land.steady import believed
 from isotherm.land.store import Checkpoint, Planned, no_checkpoint, write_and_land
 from isotherm.land.write import encode
-from isotherm.metrics import COMPONENT_EVENTS, SCANNED_FILES
+from isotherm.metrics import SCANNED_FILES, counts
 
 SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _CLIENT: Final = re.compile(r"(?:^|/)client_id=([^/]*)/")
@@ -105,6 +105,7 @@ class Scanner:
         )
         self._upkeep.source = self._name
         self._waits = Waits(source, clock)
+        self._counts = counts("scan")
         self._due = self._ignored = self._misplaced = self._lost = 0
         self._last_scan_at: int | None = None
         self._last_landing_at: int | None = None
@@ -311,7 +312,7 @@ class Scanner:
             return 0
         self._checkpoint("landed")
         self._last_landing_at = self._clock.now_ms()
-        return measure(len(written), landing.counts)
+        return measure(self._counts, len(written), landing.counts)
 
     def _prepared(
         self, found: Found, before: State | None, start: State, after: State, some: Sequence[Decoded]
@@ -349,7 +350,7 @@ class Scanner:
     def _failed(self, error: Exception) -> None:
         now = self._clock.now_ms()
         self._last_error = (f"{type(error).__name__}: {error}", now)
-        COMPONENT_EVENTS.labels("land", "failed").inc()
+        self._counts.failed.inc()
         _log.exception("scanning failed; it goes on by itself", at=iso(now))
 
 

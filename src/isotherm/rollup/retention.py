@@ -9,6 +9,7 @@ from sqlalchemy.engine import Engine as Database
 from isotherm.config import Settings
 from isotherm.land import retired, rounds
 from isotherm.land.retired import PAGE, Cut, Removed, cuts
+from isotherm.metrics import counts
 from isotherm.rollup import dirty as marks
 from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.expiry import KEPT, kept_from
@@ -31,14 +32,16 @@ def expire(database: Database, olap: Olap, now_ms: int, settings: Settings) -> i
     What was published is told to `retired` in the transaction that drops it.
     """
     reports: dict[str, Any] = {}
-    dropped = 0
+    dropped, told = 0, counts("retention_maps")
     for level in Level:
         removed, limits = Removed(), tile_cuts(level, settings, now_ms)
-        for cut in limits:
-            while _expire_page(database, level, cut, now_ms, removed):
-                pass
-            _pass_marks_on(database, level, cut, now_ms)
-        _drop_maps(olap, level, limits)
+        with told.failing():
+            for cut in limits:
+                while _expire_page(database, level, cut, now_ms, removed):
+                    pass
+                _pass_marks_on(database, level, cut, now_ms)
+            _drop_maps(olap, level, limits)
+        told.add(removed.rows, 0)
         dropped += sum(one["hours"] for one in removed.clients.values())
         if report := removed.report():
             reports[level.value] = report

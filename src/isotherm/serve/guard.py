@@ -35,6 +35,7 @@ SECURITY_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
+_COUNTS: Final = metrics.counts("serve")
 
 
 class Guard:
@@ -62,7 +63,7 @@ class Guard:
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, headers: Headers) -> None:
         began = time.perf_counter()
         method, path = scope["method"], normalize_path(scope["path"])
-        metrics.COMPONENT_EVENTS.labels("serve", "received").inc()
+        _COUNTS.received.inc()
         try:
             self._check_host(headers)
             if page := self._lost_page(method, path, headers):
@@ -145,8 +146,7 @@ def _counted(send: Send) -> Send:
 
     async def send_counted(message: Message) -> None:
         if message["type"] == "http.response.start":
-            outcome = {4: "dropped", 5: "failed"}.get(message["status"] // 100, "sent")
-            metrics.COMPONENT_EVENTS.labels("serve", outcome).inc()
+            {4: _COUNTS.dropped, 5: _COUNTS.failed}.get(message["status"] // 100, _COUNTS.sent).inc()
         await send(message)
 
     return send_counted

@@ -195,11 +195,11 @@ def tile_bytes(olap: Olap) -> list[Held]:
 
 
 def dead_bytes(settings: Settings) -> list[Held]:
-    """Records of this machine that could not be used; there are few, or an alert says so."""
+    """Records of this machine that the log of dead letters did not take."""
     folder = settings.data / "dead"
     if not folder.is_dir():
-        return [Held("dead", "", 0)]
-    return [Held("dead", "", sum(entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()))]
+        return [Held("dead", "folder", 0)]
+    return [Held("dead", "folder", sum(entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()))]
 
 
 def disks(settings: Settings) -> list[Disk]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from counting import Counting
 
 PATHS = ["/v1/clients", "/v1/status", "/metrics", "/v1/openapi.json", "/nothing", "/heatmap/daily", "//v1//clients/"]
 
@@ -91,3 +92,12 @@ def test_security_headers_are_on_every_answer(api: Any, path: str) -> None:
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
     assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_requests_are_counted_by_what_was_answered(world: Any) -> None:
+    counting = Counting("serve")
+    with world.client() as api:
+        assert api.get("/v1/healthz").status_code == 200
+        assert api.get("/v1/nothing").status_code == 404
+        assert api.get("/v1/dead", params={"client_id": "shop"}).status_code == 501
+    assert counting.found() == (3, 1, 1, 1)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from counting import OUTCOMES
 from hypothesis import given
 from hypothesis import strategies as st
 from serving import NOW, WEEK, World
@@ -15,6 +16,7 @@ from serving import NOW, WEEK, World
 from isotherm.cli.measure import Measures
 from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from isotherm.config import Settings
+from isotherm.land import rounds
 from isotherm.land.books import OF_THE_EVENT
 from isotherm.metrics import REGISTRY
 from isotherm.serve import measures, unwell
@@ -176,6 +178,12 @@ def test_the_gauges_say_what_was_found_and_one_failure_keeps_no_other(fresh: Wor
     assert value("isotherm_disk_reserve_bytes") == fresh.settings.disk_reserve_bytes
     assert value("isotherm_backup_last_success_timestamp_seconds") == 0
     assert value("isotherm_backup_max_age_seconds") == 7200
+    assert value("isotherm_backup_objects", {"outcome": "sent"}) == 0
+    rounds.note(fresh.engine, rounds.BACKUP, NOW, {"id": "x", "objects": 40, "copied_objects": 25})
+    taken.quick()
+    assert value("isotherm_backup_last_success_timestamp_seconds") == NOW / 1000
+    found = {one: value("isotherm_backup_objects", {"outcome": one}) for one in OUTCOMES}
+    assert found == {"received": 40, "sent": 25, "failed": 0, "dropped": 15}
     facts = taken.facts()
     assert facts["stores"].keys() == {"lake", "database"}
     assert facts["verification"] == {"findings": {"same": 2, "different": 1}, "last_at": NOW - 1000}
@@ -210,6 +218,11 @@ WELL: dict[str, Any] = {
         ),
         ({"verification": {"findings": {"different": 1}, "last_at": NOW}}, ["maps that differ from the raw events: 1"]),
         ({"log": {"bytes": 95, "max_bytes": 100, "set_aside": ["x.damaged"]}}, ["the log holds 95", "x.damaged"]),
+        (
+            {"lost": {"buckets": {"hour": 1200}, "parts": ["1-202611_3_3_1"]}},
+            ["went with damaged parts of the tile store (1-202611_3_3_1): 1,200 hour; reads"],
+        ),
+        ({"lost": {"buckets": {}, "parts": ["1-202611_3_3_1"]}}, []),
         ({"disks": [{"store": "lake", "free": 1 << 30, "size": 1 << 41}]}, ["the disk of lake has"]),
         ({"measured_at": NOW - 2 * HOUR_MS}, ["last measured 2 h 0 min ago"]),
         ({"backup": {"made_at": None, "max_age_ms": HOUR_MS}}, []),

@@ -19,7 +19,7 @@ from isotherm.config import Settings
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog, Stored
 from isotherm.events import received_at
-from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS, LAG_SECONDS
+from isotherm.metrics import LAG_RECORDS, LAG_SECONDS, counts
 from isotherm.rollup.windows.begin import DISORDER_MS, find_begin
 from isotherm.rollup.windows.decode import Groups, Ints, group
 from isotherm.rollup.windows.known import Known, KnownIds, KnownPositions, NothingKnown
@@ -62,6 +62,7 @@ class Builtin:
         self._reached: dict[int, int] = {}
         self._behind_ms = 0
         self._counted = 0
+        self._counts = counts("stream")
         self._due: dict[str, float] = {}
         self._last_error: tuple[str, int] | None = None
 
@@ -176,9 +177,7 @@ class Builtin:
     def _count(self, groups: Groups) -> None:
         counted = int(groups.counts.sum())
         self._counted += counted
-        outcomes = (("received", groups.events), ("sent", counted), ("dropped", groups.events - counted))
-        for outcome, events in outcomes:
-            COMPONENT_EVENTS.labels("stream", outcome).inc(events)
+        self._counts.add(groups.events, counted)
 
     def _look(self, *, caught_up: bool) -> None:
         """What has to be done now and then."""
@@ -234,7 +233,7 @@ class Builtin:
 
     def _failed(self, error: Exception) -> None:
         self._note(error)
-        COMPONENT_EVENTS.labels("stream", "failed").inc()
+        self._counts.failed.inc()
         _log.exception("counting live windows failed; it starts anew")
 
     def _note(self, error: Exception) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import windows
+from counting import Counting
 from landing import NOW, event
 from windows import again, living, many, sent
 
@@ -208,6 +209,18 @@ def test_nothing_is_committed_so_the_log_is_not_held_back(deploy: Callable[..., 
     deployment.log.append(many(2, NOW))
     deployment.follow(stream)
     assert deployment.log.status().consumers == {}
+
+
+def test_what_is_counted_and_what_is_late_is_told_as_metrics(deploy: Callable[..., Any]) -> None:
+    counting = Counting("stream")
+    deployment = deploy()
+    stream = deployment.stream()
+    late = sent("shop", "b", [event(NOW - DAY_MS - 1), event(NOW)], received_at=NOW)
+    deployment.log.append([sent("shop", "a", [event(NOW)] * 3, received_at=NOW), late])
+    deployment.follow(stream)
+    assert counting.found() == (5, 4, 0, 1)
+    stream._failed(ValueError("a mistake"))
+    assert counting.found() == (5, 4, 1, 1)
 
 
 def test_a_run_goes_on_after_the_log_failed(deploy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

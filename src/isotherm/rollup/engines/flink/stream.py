@@ -12,7 +12,7 @@ from isotherm.clock import SECOND_MS, Clock
 from isotherm.config import Settings
 from isotherm.errors import Backpressure, IsothermError
 from isotherm.eventlog.port import EventLog
-from isotherm.metrics import COMPONENT_EVENTS, LAG_RECORDS, LAG_SECONDS
+from isotherm.metrics import LAG_RECORDS, LAG_SECONDS, counts
 from isotherm.rollup.engines.flink.gateway import FlinkError, Session
 from isotherm.rollup.engines.flink.job import FlinkJob
 from isotherm.rollup.engines.flink.progress import UNKNOWN, Progress, progress
@@ -76,6 +76,7 @@ class FlinkStream:
         self._lag: int | None = None
         self._job_progress = job_progress
         self._progress = UNKNOWN
+        self._counts = counts("stream")
         self._leading = threading.Event()
         self._said = ""
         self._problem: str | None = None
@@ -153,8 +154,9 @@ class FlinkStream:
             windows = self._topic.read(_READ_S)
             now = self._clock.now_ms()
             self._publisher.set_floor(self._job.floor)
-            self._publisher.take(one for one in windows if one.newest + one.size.ttl_ms > now)
-            COMPONENT_EVENTS.labels("stream", "received").inc(len(windows))
+            alive = [one for one in windows if one.newest + one.size.ttl_ms > now]
+            self._publisher.take(alive)
+            self._counts.add(len(windows), len(alive))
             if self._state == "rebuilding" and self._topic.caught_up:
                 self._state = "counting"
             if self._state == "counting":
@@ -195,5 +197,5 @@ class FlinkStream:
     def _failed(self, what: str, error: Exception) -> None:
         said = str(error) if isinstance(error, IsothermError) else f"{type(error).__name__}: {error}"
         self._problem, self._problem_at = said, self._clock.now_ms()
-        COMPONENT_EVENTS.labels("stream", "failed").inc()
+        self._counts.failed.inc()
         _log.error(what, reason=said)
