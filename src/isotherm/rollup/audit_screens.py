@@ -19,6 +19,8 @@ from isotherm.store.db import reading
 from isotherm.store.olap import Olap
 from isotherm.store.tables import buckets, dirty, ledger_hours, ledger_screens
 
+SCREENS_AT_ONCE: Final = 100_000
+"""Hours of screens that are compared together: about 100 MB."""
 _MAPS: Final = (
     "SELECT screen_id, toInt64(toUnixTimestamp(bucket_start)) * 1000 AS hour, max(version) AS newest,"
     " sum(m.events) AS made, sum(m.tiled) AS in_cells FROM maps AS m FINAL"
@@ -106,8 +108,8 @@ def compare_screens(engine: Engine, olap: Olap, asked: Range) -> Iterator[Compar
 
     Hours that hold rows from before screens were counted are left out.
     """
-    for part in days(engine, asked):
-        yield _compare(engine, olap, part)
+    for day in days(engine, asked):
+        yield _joined(day, [_compare(engine, olap, part) for part in _portions(engine, day)])
 
 
 def days(engine: Engine, asked: Range) -> list[Range]:
@@ -120,6 +122,32 @@ def days(engine: Engine, asked: Range) -> list[Range]:
         Range(client_id, max(day, asked.start or 0), min(day + DAY_MS, asked.end or day + DAY_MS))
         for client_id, day in found
     ]
+
+
+def _portions(engine: Engine, day: Range) -> Iterator[Range]:
+    """The day in runs of whole hours, of at most SCREENS_AT_ONCE where an hour alone has no more."""
+    key = (ledger_screens.c.client_id, ledger_screens.c.hour)
+    with reading(engine) as connection:
+        counted = connection.execute(
+            sa.select(key[1], sa.func.count()).where(*day.of(*key)).group_by(key[1]).order_by(key[1])
+        ).all()
+    start, screens = day.start, 0
+    for hour, count in counted:
+        if screens and screens + count > SCREENS_AT_ONCE:
+            yield Range(day.client_id, start, hour)
+            start, screens = hour, 0
+        screens += count
+    yield Range(day.client_id, start, day.end)
+
+
+def _joined(day: Range, parts: Sequence[Compared]) -> Compared:
+    return Compared(
+        parts[0].client_id,
+        day.start or 0,
+        sum(one.hours for one in parts),
+        sum(one.screens for one in parts),
+        [difference for one in parts for difference in one.differences],
+    )
 
 
 def _compare(engine: Engine, olap: Olap, asked: Range) -> Compared:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,25 @@ def test_nothing_looks_lost_while_landing_and_tiling_go_on(line: Line, seed: int
         len(positions), positions.sum(), (~positions).sum(), 0,
     )  # fmt: skip
     assert line.compared() == []
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_a_day_of_many_screens_is_compared_in_parts(
+    filled: Line, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    filled.world.run_all()
+    database, olap = filled.world.database, filled.world.olap
+    whole = list(audit_screens.compare_screens(database, olap, Range("a")))
+    monkeypatch.setattr(audit_screens, "SCREENS_AT_ONCE", at_once)
+    asked: list[Range] = []
+    compare = audit_screens._compare
+    monkeypatch.setattr(audit_screens, "_compare", lambda *a: (asked.append(a[2]), compare(*a))[1])
+    assert list(audit_screens.compare_screens(database, olap, Range("a"))) == whole
+    assert sum(one.screens for one in whole) == 3
+    assert len(asked) == (1 if at_once == 3 else 2)
+    assert all(before.end == after.start for before, after in pairwise(asked))
+    olap.command("ALTER TABLE maps DELETE WHERE screen_id = 'home' SETTINGS mutations_sync = 1")
+    assert len(filled.compared(Range("a"))) == 2
 
 
 def test_days_are_compared_one_by_one_within_the_range(filled: Line) -> None:
