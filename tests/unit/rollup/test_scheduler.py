@@ -5,13 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from isotherm.errors import IsothermError
 from isotherm.rollup.buckets import Level, floor
 from isotherm.rollup.expiry import kept_from
-from isotherm.rollup.leases import lease
+from isotherm.rollup.leases import LEASE_MS, lease
 from isotherm.rollup.scheduler import Scheduler
+from isotherm.store import tables
 from isotherm.store.db import next_version, writing
 
 
@@ -154,6 +156,23 @@ def test_a_bucket_in_other_hands_is_left_alone(world: Any) -> None:
         assert scheduler.status()["failures"] == 0
     settle(world, scheduler)
     world.check()
+
+
+def test_a_bucket_whose_job_was_killed_is_done_soon_after_its_lease_is_over(world: Any) -> None:
+    scheduler = scheduler_of(world)
+    world.land(one(world, world.hour))
+    with writing(world.database) as connection:
+        expires = world.clock.now_ms() + LEASE_MS
+        name = f"tiles hour {world.hour}"
+        connection.execute(sa.insert(tables.leases).values(name=name, holder="killed", expires_at=expires))
+    for _ in range(LEASE_MS // SECOND_MS - 1):
+        assert not scheduler.status()["jobs"]
+        scheduler.step()
+        world.clock.advance(SECOND_MS)
+    for _ in range(5):
+        world.clock.advance(SECOND_MS)
+        scheduler.step()
+    assert world.published(Level.HOUR) != {}
 
 
 def test_retention_by_our_own_clock(world: Any) -> None:
