@@ -3,7 +3,7 @@
 import { address, api, blobOf, dataOf, jsonOf, ProblemError } from "./client";
 import { learnNow } from "./now";
 import { type Query, useQuery } from "./query";
-import type { Activity, Clients, Freshness, HeatmapColumns, Ledger, Screens, Sdk, Status } from "./types";
+import type { Activity, Clients, DeadCounts, Freshness, HeatmapColumns, Ledger, Screens, Sdk, Status } from "./types";
 
 type Abort = AbortSignal | undefined;
 
@@ -110,6 +110,11 @@ export function fetchLedger({ client, screen, from, to, hours }: LedgerQuestion,
   return dataOf(api.GET("/v1/ledger", { params: { query }, ...withAbort(abort) }));
 }
 
+/** Dead letters that wait, by client, stage and reason. */
+export function fetchDeadCounts(abort?: AbortSignal): Promise<DeadCounts> {
+  return dataOf(api.GET("/v1/dead/counts", withAbort(abort)));
+}
+
 /** A small transparent PNG of a map. */
 export function fetchThumbnail(
   question: MapQuestion,
@@ -148,6 +153,11 @@ export const STATUS_EVERY = 2000;
 /** The state of the program, shared by the bar and the home page. */
 export function useStatus(): Query<Status> {
   return useQuery("status", fetchStatus, { every: STATUS_EVERY });
+}
+
+/** Dead letters that wait; once a minute, as thousands of letters are looked at for it. */
+export function useDeadCounts(): Query<DeadCounts> {
+  return useQuery("dead/counts", fetchDeadCounts, { every: 60_000 });
 }
 
 /** All clients (the first 200). */

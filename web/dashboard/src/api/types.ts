@@ -25,6 +25,9 @@ export type HeatmapColumns = Schemas["RangeColumns"];
 
 export type Sdk = Schemas["SdkAnswer"];
 
+/** Dead letters that wait, by client, stage and reason. */
+export type DeadCounts = Schemas["DeadCountsAnswer"];
+
 /** What became of a client's events, or of one screen's. */
 export type Ledger = Schemas["LedgerAnswer"];
 /** What small marks on the maps of several screens say. */

@@ -98,7 +98,7 @@ describe("the state of the program", () => {
     expect(rounds(status({ rounds: others }), NOW)).toEqual([]);
     expect(backupFact(status(), NOW).value).toBe("None yet");
     expect(plain(backupFact(status({ rounds: others }), NOW).value)).toBe("Taken 1 min ago");
-    expect(deadFact(status({ stores: { dead: { all: 0 } } })).value).toBe("None");
-    expect(deadFact(status({ stores: { dead: { all: 2000 } } })).tone).toBe("warn");
+    expect(deadFact(status({ stores: { dead: { log: 5000, folder: 0 } } })).value).toBe("None");
+    expect(deadFact(status({ stores: { dead: { log: 5000, folder: 2000 } } })).tone).toBe("warn");
   });
 });

@@ -132,12 +132,12 @@ export function verificationFact(status: Status, now: number): Fact {
     : { name, value: "No difference", says, tone: "ok" };
 }
 
-/** Whether anything could not be used: by the ledger's newest hours, and by the bytes that are kept of it. */
+/** Whether landing could not use anything: by the ledger's newest hours, and by what stands beside their log. */
 export function deadFact(status: Status): Fact {
   const name = "Dead letters";
   const held = status.stores?.["dead"];
   if (held === undefined) return { name, value: "Not known", says: "Measured some minutes after the start.", tone: "neutral" };
-  const size = Object.values(held).reduce((sum, count) => sum + count, 0);
+  const size = held["folder"] ?? 0;
   const lost = status.ledger?.dead ?? 0;
   return size === 0 && lost === 0
     ? { name, value: "None", says: "Everything that came could be used, or was refused with a reason.", tone: "ok" }
@@ -152,7 +152,7 @@ const STORES: Readonly<Record<string, string>> = {
   database: "Database",
   dead: "Dead letters",
 };
-const PARTS: Readonly<Record<string, string>> = { parquet: "Parquet", jsonl: "JSON lines" };
+const PARTS: Readonly<Record<string, string>> = { parquet: "Parquet", jsonl: "JSON lines", log: "their log", folder: "a folder beside it" };
 
 export interface Store {
   readonly name: string;

@@ -8,6 +8,7 @@ import { useStatus } from "../../api/queries";
 import type { Status } from "../../api/types";
 import { ago, bytes } from "../../format";
 import { Dot, ErrorNote, Icon, Loading, Page, Skeleton } from "../../ui";
+import { DeadLetters } from "./dead";
 import { backupFact, deadFact, disks, type Fact, freshness, ledgerFact, processes, rounds, sentence, stores, verdict, verificationFact } from "./facts";
 import "./system.css";
 
@@ -63,6 +64,7 @@ function Parts({ status, now }: { readonly status: Status; readonly now: number 
           </Card>
         </div>
       </div>
+      <DeadLetters now={now} />
       <Card title="Stores" says={status.measured_at === null ? undefined : `Measured ${ago(status.measured_at, now)}`}>
         {kept.length === 0 ? (
           <p class="system-none">Not measured yet; this follows some minutes after the start.</p>
