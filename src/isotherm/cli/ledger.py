@@ -1,11 +1,14 @@
 """`isotherm ledger`: every event's way from the sender to a cell, with what was lost at each step."""
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter, itemgetter
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from cyclopts import Parameter
-from sqlalchemy.engine import Engine
+from msgspec import Struct
+from sqlalchemy.engine import Connection, Engine
 
 from isotherm.cli.client import require_client_id, require_data, running_app
 from isotherm.cli.moments import From, To, optional_hours
@@ -62,18 +65,15 @@ def command(
     engine = open_db(chosen.url("db"))
     try:
         with reading(engine) as connection:
-            rows = ledger.read_in(connection, client_id=client, start=asked.start, end=asked.end)
-            hours = audit.event_hours(connection, asked, lake=True)
-        found = [text for _, _, _, text in ledger.differences(ledger.by_hour(rows))]
-        found += [one.text for one in audit.event_differences(hours)]
+            found = _read(connection, asked, None if json else _HOURS)
         compared = _compared(chosen, engine, asked) if check else None
     finally:
         engine.dispose()
-    differences = found + (compared["differences"] if compared else [])
+    differences = found.differences + (compared["differences"] if compared else [])
     if json:
-        print_json(_told(rows, hours, differences, compared))
-    elif rows or hours:
-        _say(rows, hours, differences, compared)
+        print_json(_told(found, differences, compared))
+    elif found.rows or found.events:
+        _say(found, differences, compared)
     elif asked == audit.EVERYTHING:
         console().print("the ledger is empty: nothing has been landed yet")
     else:
@@ -81,19 +81,61 @@ def command(
     return 1 if differences else 0
 
 
-def _told(rows: list[LedgerRow], hours: list[Hour], differences: list[str], compared: Any) -> dict[str, Any]:
-    totals = ledger.sums(rows)
-    by_hour = ledger.by_hour(rows)
+class _Found(Struct):
+    """The ledger added up. `rows` are sums over all hours, `totals` those of event hours; of the hours themselves,
+    `receipt` {client, hour, measures} and `events`, the newest are kept, `counts` says how many there are."""
+
+    rows: list[LedgerRow]
+    receipt: list[dict[str, Any]]
+    events: list[Hour]
+    totals: Counter[str]
+    counts: Counter[str]
+    differences: list[str]
+
+
+def _read(connection: Connection, asked: Range, newest: int | None) -> _Found:
+    """Client by client, so that memory goes by one client's hours; `newest` hours are kept, None: all."""
+    sums: Counter[tuple[str, str]] = Counter()
+    found = _Found([], [], [], Counter(), Counter(), [])
+    of_receipt: list[str] = []
+    of_events: list[str] = []
+    for client_id in audit.clients(connection, asked):
+        rows = ledger.read_in(connection, client_id=client_id, start=asked.start, end=asked.end)
+        hours = audit.event_hours(connection, Range(client_id, asked.start, asked.end), lake=True)
+        for row in rows:
+            sums[row.measure, row.reason] += row.events
+        by_hour = ledger.by_hour(rows)
+        of_receipt += [text for _, _, _, text in ledger.differences(by_hour)]
+        of_events += [one.text for one in audit.event_differences(hours)]
+        found.totals.update(audit.totals(hours))
+        found.counts.update(receipt=len(by_hour), events=len(hours))
+        found.receipt += [{"client_id": client_id, "hour": at, **one} for (_, at), one in by_hour.items()]
+        found.receipt = _newest(found.receipt, itemgetter("hour", "client_id"), newest)
+        found.events = _newest([*found.events, *hours], attrgetter("hour", "client_id"), newest)
+    found.rows = [LedgerRow("", 0, measure, reason, events) for (measure, reason), events in sums.items()]
+    found.differences = of_receipt + of_events
+    return found
+
+
+A = TypeVar("A")
+
+
+def _newest(some: list[A], by: Callable[[A], Any], most: int | None) -> list[A]:
+    return sorted(some, key=by)[0 if most is None else -most :]
+
+
+def _told(found: _Found, differences: list[str], compared: Any) -> dict[str, Any]:
+    totals = ledger.sums(found.rows)
     return {
         "totals": totals,
-        "rejected": ledger.reasons(rows, "rejected"),
-        "sender_dropped": ledger.reasons(rows, "sender_dropped"),
+        "rejected": ledger.reasons(found.rows, "rejected"),
+        "sender_dropped": ledger.reasons(found.rows, "sender_dropped"),
         "lost_on_the_way": lost(totals),
         "differences": differences,
-        "hours": [{"client_id": client_id, "hour": at, **sums} for (client_id, at), sums in by_hour.items()],
+        "hours": found.receipt,
         "events": {
-            "totals": audit.totals(hours),
-            "hours": [{**msgspec.to_builtins(one), "pending": one.pending} for one in hours],
+            "totals": found.totals,
+            "hours": [{**msgspec.to_builtins(one), "pending": one.pending} for one in found.events],
         },
     } | ({"screens": {name: compared[name] for name in ("hours", "screens")}} if compared else {})
 
@@ -134,15 +176,15 @@ def _steps(settings: Settings, engine: Engine, asked: Range) -> Iterator[tuple[s
         olap.close()
 
 
-def _say(rows: list[LedgerRow], hours: list[Hour], differences: list[str], compared: dict[str, Any] | None) -> None:
+def _say(found: _Found, differences: list[str], compared: dict[str, Any] | None) -> None:
     out = console()
-    _say_receipt(rows)
-    _say_events(hours)
-    out.print(table(("on the way", "events", "lost, or left out"), _flow(rows, hours)))
+    _say_receipt(found)
+    _say_events(found)
+    out.print(table(("on the way", "events", "lost, or left out"), _flow(found)))
     for measure, title in (("rejected", "rejected"), ("sender_dropped", "dropped by the sender")):
-        if found := ledger.reasons(rows, measure):
+        if reasons := ledger.reasons(found.rows, measure):
             out.print()
-            out.print(table((title, "events"), found.items()))
+            out.print(table((title, "events"), reasons.items()))
     out.print()
     if compared:
         out.print(f"compared with their maps: {compared['screens']:,} screens, in {compared['hours']:,} hours")
@@ -156,35 +198,33 @@ def _say(rows: list[LedgerRow], hours: list[Hour], differences: list[str], compa
         out.print("the sums close")
 
 
-def _say_receipt(rows: list[LedgerRow]) -> None:
-    by_hour = ledger.by_hour(rows)
+def _say_receipt(found: _Found) -> None:
     columns = ("client", "hour of receipt", *(name.replace("_", " ") for name in _SHOWN))
     lines: list[tuple[Any, ...]] = [
-        (client, hour(at), *(sums[name] for name in _SHOWN)) for (client, at), sums in by_hour.items()
+        (one["client_id"], hour(one["hour"]), *(one[name] for name in _SHOWN)) for one in found.receipt
     ]
-    totals = ledger.sums(rows)
-    _say_table(columns, lines, ("all", "", *(totals[name] for name in _SHOWN)))
+    totals = ledger.sums(found.rows)
+    _say_table(columns, lines, ("all", "", *(totals[name] for name in _SHOWN)), found.counts["receipt"])
 
 
-def _say_events(hours: list[Hour]) -> None:
+def _say_events(found: _Found) -> None:
     columns = ("client", "event hour", *(name.replace("_", " ") for name in _EVENT_SHOWN))
-    newest = sorted(hours, key=lambda one: (one.hour, one.client_id))
-    lines = [(one.client_id, hour(one.hour), *(getattr(one, name) for name in _EVENT_SHOWN)) for one in newest]
-    totals = audit.totals(hours)
-    _say_table(columns, lines, ("all", "", *(totals[name] for name in _EVENT_SHOWN)))
+    lines = [(one.client_id, hour(one.hour), *(getattr(one, name) for name in _EVENT_SHOWN)) for one in found.events]
+    last = ("all", "", *(found.totals[name] for name in _EVENT_SHOWN))
+    _say_table(columns, lines, last, found.counts["events"])
 
 
-def _say_table(columns: Sequence[str], lines: Sequence[Sequence[Any]], last: Sequence[Any]) -> None:
+def _say_table(columns: Sequence[str], lines: Sequence[Sequence[Any]], last: Sequence[Any], count: int) -> None:
     out = console()
-    if len(lines) > _HOURS:
-        out.print(f"the newest {_HOURS} of {len(lines):,} hours; --json has all, --from and --to choose")
-    out.print(table(columns, [*lines[-_HOURS:], last]))
+    if count > len(lines):
+        out.print(f"the newest {len(lines):,} of {count:,} hours; --json has all, --from and --to choose")
+    out.print(table(columns, [*lines, last]))
     out.print()
 
 
-def _flow(rows: list[LedgerRow], hours: list[Hour]) -> list[tuple[str, int, str]]:
+def _flow(found: _Found) -> list[tuple[str, int, str]]:
     """From the sender to the cell: each step, and what did not go on from there."""
-    sums, events = ledger.sums(rows), audit.totals(hours)
+    sums, events = ledger.sums(found.rows), found.totals
     unnumbered = max(sums["received"] - sums["sequenced"], 0)
 
     def named(*pairs: tuple[int, str]) -> str:

@@ -19,6 +19,7 @@ from isotherm.land.books import OF_THE_EVENT
 from isotherm.rollup.buckets import Level
 from isotherm.store.db import reading, total
 from isotherm.store.tables import buckets, dirty, files, ledger_hours, retired
+from isotherm.store.tables import ledger as ledger_table
 
 State = Literal["tiled", "waiting", "gone"]
 """Of an hour's tiles: as published, to be made again, or dropped by retention."""
@@ -95,6 +96,15 @@ def audit(engine: Engine, asked: Range = EVERYTHING) -> list[Difference]:
 def difference(engine: Engine, *, start: int | None = None, end: int | None = None) -> int:
     """By how many events the sums of these hours do not close, over all clients: 0 when all is well."""
     return sum(one.events for one in audit(engine, Range(None, start, end)))
+
+
+def clients(connection: Connection, asked: Range) -> list[str]:
+    """Whose ledger there is, in order of their ids; '' for records that nobody can read. Hours do not matter."""
+    if asked.client_id is not None:
+        return [asked.client_id]
+    tables = (ledger_table, ledger_hours, buckets, dirty, retired, files)
+    each = [sa.select(table.c.client_id).distinct() for table in tables]
+    return sorted(connection.execute(sa.union(*each)).scalars())
 
 
 def receipt_differences(connection: Connection, asked: Range) -> Iterator[Difference]:

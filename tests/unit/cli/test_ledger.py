@@ -112,6 +112,29 @@ def test_the_table_names_what_is_lost_at_each_step(data: Path, capsys: pytest.Ca
     assert "the sums close" in shown
 
 
+def test_of_many_hours_the_newest_are_shown_and_all_are_added_up(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"client_id": client, "hour": HOUR - back * HOUR_MS, "measure": measure, "reason": reason, "events": 7}
+        for client in ("bank", "zoo")
+        for back in (1, 2)
+        for measure, reason in (("received", ""), ("rejected", "bad_time"))
+    ]
+    tampered(data, lambda c: c.execute(sa.insert(ledger), rows))
+    monkeypatch.setattr(command, "_HOURS", 3)
+    assert run(["ledger", "--data", str(data)]) == 0
+    shown = capsys.readouterr().out
+    assert "the newest 3 of 6 hours" in shown
+    assert [line.split()[0] for line in shown.splitlines()[2:6]] == ["zoo", "bank", "shop", "all"]
+    assert shown.splitlines()[5].split()[1] == str(5 + 5 + 4 * 7)
+    found = told(capsys, "--data", str(data))[1]
+    named = [(one["hour"], one["client_id"]) for one in found["hours"]]
+    assert named == sorted(named)
+    assert len(named) == 6
+    assert found["rejected"] == {"bad_time": 28, "too_old": 4}
+
+
 def test_a_range_chooses_hours(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = told(capsys, "--data", str(data), "--from", str(HOUR + HOUR_MS))
     assert (code, found["hours"], found["events"]["hours"]) == (0, [], [])
