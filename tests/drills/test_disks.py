@@ -1,6 +1,6 @@
-"""Full disks under each store, and a read-only one under the lake; each lies on a small file system."""
+"""Full and read-only disks under each store, and no file handles left; each store lies on a small file system."""
 
-import os
+import resource
 import subprocess
 import time
 from collections.abc import Generator
@@ -9,58 +9,13 @@ from pathlib import Path
 
 import pytest
 from drilling import Load, account, books_close, loaded, says, settle
+from small_disks import disk, needs_mounts
 from system_helpers import System, wait_for
 
 FULL_SECONDS = 6.0
 """How long a disk stays full: landers and jobs fail several times."""
 SIZES = {"log": 32, "lake": 16, "olap": 160, "db": 24}
 """MiB; enough for a drill."""
-
-needs_mounts = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
-
-
-class Disk:
-    """A file system of its own, in memory."""
-
-    def __init__(self, path: Path, megabytes: int) -> None:
-        self.path = path
-        path.mkdir()
-        self._mount("-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs")
-
-    def _mount(self, *arguments: str) -> None:
-        subprocess.run(["mount", *arguments, str(self.path)], check=True, capture_output=True)
-
-    def fill(self) -> None:
-        """Take all the room there is, and what is given back while it is done."""
-        with (self.path / "filler").open("ab", buffering=0) as filler:
-            for size in (1 << 20, 1 << 12, 1):
-                while True:
-                    try:
-                        filler.write(bytes(size))
-                    except OSError:
-                        break
-
-    def free(self) -> None:
-        (self.path / "filler").unlink()
-
-    def read_only(self) -> None:
-        """Fails while a file is open for writing."""
-        self._mount("-o", "remount,ro")
-
-    def writable(self) -> None:
-        self._mount("-o", "remount,rw")
-
-    def close(self) -> None:
-        subprocess.run(["umount", "--lazy", str(self.path)], check=True, capture_output=True)
-
-
-@contextmanager
-def disk(path: Path, megabytes: int) -> Generator[Disk]:
-    made = Disk(path, megabytes)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def settings_of(store: str, path: Path) -> dict[str, str]:
@@ -160,3 +115,131 @@ def test_the_lake_is_read_only_for_a_while(tmp_path: Path) -> None:
             assert load.answers.keys() == {"202"}
         finally:
             system.stop()
+
+
+@needs_mounts
+@pytest.mark.drill
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("store", ["data", "log", "olap", "db"])
+def test_nothing_starts_on_a_read_only_disk(tmp_path: Path, store: str) -> None:
+    """A first life; then its disk is read-only, and the program says so and ends; then all is as before."""
+    name, whole = f"{store}-read-only-at-start", store == "data"
+    with disk(tmp_path / "disk", 256) as small:
+        data = small.path / "data" if whole else tmp_path / "data"
+        system = System(data, disk_reserve_bytes=0, **({} if whole else settings_of(store, small.path)))
+        system.start()
+        try:
+            with loaded(system, name) as load:
+                load.flows()
+            settle(system)
+            system.stop()
+            small.read_only()
+            done = system.run("up", "--port", "0", "--collect-port", "0")
+            assert done.returncode == 1
+            assert "ead-only" in done.stderr or "readonly" in done.stderr, done.stderr
+            small.writable()
+            began = time.monotonic()
+            system.start()
+            settle(system)
+            finish(name, store, load, small.path, [time.monotonic() - began])
+        finally:
+            system.stop()
+
+
+def children(pid: int) -> list[int]:
+    """The process and all that it started."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += children(int(child))
+    return found
+
+
+@contextmanager
+def few_files(pids: list[int]) -> Generator[None]:
+    """No process of these may open one file more than it has open now."""
+    before = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in pids}
+    try:
+        for pid, (_, hard) in before.items():
+            highest = max(int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir())
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1, hard))
+        yield
+    finally:
+        for pid, limits in before.items():
+            if Path(f"/proc/{pid}").exists():
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("role", ["collect", "app"])
+def test_a_process_has_no_file_handle_left(tmp_path: Path, role: str) -> None:
+    name = f"{role}-without-handles"
+    system = System(tmp_path / "data")
+    system.start()
+    try:
+        # Each request is a connection of its own: an answer needs a handle.
+        with loaded(system, name, reconnect=True) as load:
+            load.flows()
+            pid = system.pid(role)
+            assert pid is not None
+            with few_files(children(pid)):
+                time.sleep(FULL_SECONDS)
+            since = time.monotonic()
+            load.flows()
+            answered = time.monotonic() - since
+        settle(system)
+        account(name, load, [answered, time.monotonic() - since])
+        books_close(system, name)
+    finally:
+        system.stop()
+
+
+@needs_mounts
+@pytest.mark.drill
+@pytest.mark.timeout(600)
+def test_the_disk_of_the_backups_is_full(tmp_path: Path) -> None:
+    """It says why and is no backup; the next one, with room, is whole, and everything comes back from it."""
+    name = "backups-full"
+    system = System(tmp_path / "data")
+    with disk(tmp_path / "disk", 64) as small:
+        place = f"file://{small.path / 'backups'}"
+        system.start()
+        try:
+            with loaded(system, name) as load:
+                load.flows()
+                first = system.run("backup", "--to", place, "--json")
+                assert first.returncode == 0, first.stderr
+                load.flows()
+                small.fill()
+                failed = system.run("backup", "--to", place)
+                assert failed.returncode == 1
+                assert "No space left" in failed.stderr
+                assert "Traceback" not in failed.stderr
+                # What was there before is as good as it was.
+                assert len(system.run_json("backup", "--to", place, "--list", "--json")) == 1
+                assert system.run("backup", "--to", place, "--verify").returncode == 0
+                small.free()
+                load.flows()
+            settle(system)
+            began = time.monotonic()
+            again = system.run("backup", "--to", place, "--json")
+            assert again.returncode == 0, again.stderr
+            verified = system.run("backup", "--to", place, "--verify", "--json")
+            assert verified.returncode == 0, verified.stdout
+            assert load.answers.keys() == {"202"}
+            account(name, load, [time.monotonic() - began])
+            books_close(system)
+        finally:
+            system.stop()
+        restored = System(tmp_path / "restored")
+        done = restored.run("restore", "--from", place)
+        assert done.returncode == 0, done.stderr
+        load.system = restored
+        restored.start()
+        try:
+            settle(restored)
+            account(f"{name}-restored", load, [])
+            books_close(restored)
+        finally:
+            restored.stop()

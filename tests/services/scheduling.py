@@ -12,12 +12,14 @@ from services.tools import folder
 
 ORDER = list(TOOLS)
 HEAVY = {"spark_cluster": "spark", "own_spark": "spark", "flink_cluster": "flink", "own_flink": "flink"}
+STREAMS = {"kafka", "own_kafka", "connect_worker"}
 _current: list[pytest.Item] = []
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that use a server share a worker, so that it starts once; those of Spark and of Flink are groups apart.
+    """Tests that use Kafka share a worker, so that it starts once, and so do those of the stores alone, of Spark and of
+    Flink.
 
     Those that need the least come first: tools may still be fetched while they run.
     """
@@ -55,19 +57,21 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With ISOTHERM_TEST_NO_SKIPS=1, as CI sets it, a test of the servers that was skipped has failed."""
+    """With ISOTHERM_TEST_NO_SKIPS=1, as CI sets it, a test of the servers or a drill that was skipped has failed."""
     report = yield
     skipped = report.skipped and not hasattr(report, "wasxfail")
-    if skipped and item.get_closest_marker("services") and os.environ.get("ISOTHERM_TEST_NO_SKIPS") == "1":
+    bound = item.get_closest_marker("services") or item.get_closest_marker("drill")
+    if skipped and bound and os.environ.get("ISOTHERM_TEST_NO_SKIPS") == "1":
         report.outcome = "failed"
-        report.longrepr = f"skipped, where no test of the servers may be: {report.longrepr}"
+        report.longrepr = f"skipped, where no test of the servers and no drill may be: {report.longrepr}"
     return report
 
 
 def group(item: pytest.Item) -> str:
-    """Minutes of Spark and Flink can run beside the others: a second Kafka costs 5 s."""
+    """Minutes of Spark, Flink and the stores can run beside the others: a second Kafka costs 5 s, the rest less."""
     used = servers(item)
-    return next((HEAVY[name] for name in used if name in HEAVY and used != ORDER), "services")
+    heavy = next((HEAVY[name] for name in used if name in HEAVY and used != ORDER), None)
+    return heavy or ("stores" if STREAMS.isdisjoint(used) else "kafka")
 
 
 def servers(item: pytest.Item) -> list[str]:

@@ -34,7 +34,17 @@ def test_without(): pass
 UNANNOUNCED = """
 def test_unannounced(request): request.getfixturevalue("redis_server")
 """
-INI = "[pytest]\nmarkers =\n  services(*fixtures): x\n  xdist_group: x\naddopts = -p no:cacheprovider -ra\n"
+DRILLS = """
+import pytest
+
+@pytest.mark.drill
+@pytest.mark.skipif(True, reason="only root may")
+def test_drill(): pass
+@pytest.mark.skipif(True, reason="not here")
+def test_other(): pass
+def test_without(): pass
+"""
+INI = "[pytest]\nmarkers =\n  services(*fixtures): x\n  drill: x\n  xdist_group: x\naddopts = -p no:cacheprovider -ra\n"
 
 
 def run(folder: Path, text: str, *options: str, **environment: str) -> str:
@@ -57,9 +67,10 @@ def test_users_of_servers_share_a_worker(tmp_path: Path) -> None:
     workers: dict[str, set[str]] = defaultdict(set)
     for worker, name in re.findall(r"^\[(gw\d)\].*::test_(\S+)", said, re.MULTILINE):
         workers[worker].add(name)
-    users = {"kafka", "direct", "by_a_fixture", "parameter[redis_server]", "announced", "marked"}
+    users = {"direct", "by_a_fixture", "parameter[redis_server]", "announced"}
     browser = {f"browser[{n}]" for n in range(12)}
     assert [users <= names for names in workers.values()].count(True) == 1, said
+    assert [{"kafka", "marked"} <= names for names in workers.values()].count(True) == 1, said
     assert [browser <= names for names in workers.values()].count(True) == 1, said
     assert [{"spark", "spark_and_kafka"} <= names for names in workers.values()].count(True) == 1, said
     assert not any(users | browser <= names for names in workers.values()), "two groups, two workers"
@@ -86,8 +97,11 @@ def test_what_is_fetched_longest_runs_last(tmp_path: Path) -> None:
 
 def test_nothing_is_skipped_where_ci_says_so(tmp_path: Path) -> None:
     said = run(tmp_path, USERS, ISOTHERM_TEST_NO_SKIPS="1")
-    assert "skipped, where no test of the servers may be" in said
+    assert "skipped, where no test of the servers and no drill may be" in said
     assert "3 failed, 14 passed, 5 errors" in said
+    said = run(tmp_path, DRILLS, ISOTHERM_TEST_NO_SKIPS="1")
+    assert "1 passed, 1 skipped, 1 error" in said
+    assert "1 passed, 2 skipped" in run(tmp_path, DRILLS)
 
 
 def test_a_server_must_be_announced(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def archive_old(
 ) -> Sums:
     """Archive what is old enough, oldest first, for about so many seconds; what is left waits for the next round.
 
-    An hour that cannot be archived keeps no other from it; its error is raised when they are done.
+    An hour that cannot be archived keeps no other from it; its error is raised when they are done. A store that does
+    not answer or is full ends the round: every hour stays where it is.
     """
     done, failed, late, told = Sums(), None, _over(seconds), counts("archive")
     if not settings.archive_after_days:
@@ -79,7 +80,7 @@ def archive_old(
         checkpoint(STEPS[0])
         try:
             _archive_hour(lake, manifest, one, limits, now_ms, done, checkpoint)
-        except LakeUnavailable:
+        except (LakeUnavailable, OSError):  # no other hour would fare better
             told.failed.inc()
             raise
         except IsothermError as error:

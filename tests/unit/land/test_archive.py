@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from landing import NOW, World, event, record
+from small_disks import disk, needs_mounts
 
 from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
 from isotherm.config import Settings
@@ -85,6 +86,30 @@ def test_an_old_hour_becomes_one_tight_file_with_the_same_rows(tiered: World) ->
     assert len(tiered.manifest.sweep(tiered.lake)) == 3
     assert [path for path, _ in tiered.lake.list()] == [file.path]
     assert rounds.last(tiered.engine)["archive"]["did"]["rows"] == 12
+
+
+@needs_mounts
+@pytest.mark.drill
+def test_while_the_archive_is_full_hours_stay_where_they_are(make_world: Callable[..., World], tmp_path: Path) -> None:
+    with disk(tmp_path / "disk", 8) as small:
+        world = make_world(archive=f"file://{small.path / 'cold'}")
+        world.lake = open_tiers(world.settings)  # type: ignore[assignment] - all of a lake but its folder
+        fill(world)
+        before, listed = rows(world), world.manifest.listed()
+        small.fill()
+        with pytest.raises(OSError, match="No space left"):
+            archive(world)
+        assert world.manifest.listed() == listed
+        pd.testing.assert_frame_equal(rows(world), before)
+        small.free()
+        assert archive(world, LATER + HOUR_MS).rows == 12
+        assert tiers(world) == ["archive"]
+        pd.testing.assert_frame_equal(rows(world), before)
+        # What the full disk cut short does not stay.
+        world.clock.advance(2 * DAY_MS)
+        world.manifest.sweep(world.lake)
+        (file,) = world.manifest.listed()
+        assert [path for path, _ in world.lake.list()] == [file.path]
 
 
 def test_what_is_archived_stays_so_and_merging_leaves_it_alone(tiered: World) -> None:

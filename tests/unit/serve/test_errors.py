@@ -7,6 +7,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from sqlalchemy.exc import OperationalError
 
 from isotherm.errors import Backpressure, IsothermError
+from isotherm.store.olap import OlapDamaged
 
 HOURLY = {"client_id": "shop", "screen_id": "/home", "dt": "2026-02-09", "hour": "3"}
 RANGE = {"client_id": "shop", "screen_id": "/home", "from": "2026-02-09T00:00:00Z", "to": "2026-02-10T00:00:00Z"}
@@ -136,6 +137,7 @@ class Broken:
     ("error", "status", "shown"),
     [
         (DatabaseError("Code: 999 at secret-host"), 503, None),
+        (OlapDamaged("Code: 40 in a part at secret-host", code=40), 503, "made again by itself"),
         (Backpressure("reached its time limit", retry_after_s=4.2), 503, "time limit"),
         (IsothermError("rebuild them with `isotherm rollup`"), 500, "rebuild"),
         (RuntimeError("secret of ours"), 500, None),
