@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,15 @@ def an_event(event_type: str = "mousemove") -> dict[str, object]:
     return {"event_time": int(time.time() * 1000), "event_type": event_type, "x_norm": 0.295, "y_norm": 0.5}
 
 
-def batch(batch_id: str, events: int = 3) -> dict[str, object]:
-    return {"client_id": "shop", "screen_id": "home", "batch_id": batch_id, "events": [an_event()] * events}
+def batch(batch_id: str, events: int = 3, screen: str = "home") -> dict[str, object]:
+    return {"client_id": "shop", "screen_id": screen, "batch_id": batch_id, "events": [an_event()] * events}
 
 
-def counted(system: System) -> int:
+def counted(system: System, screen: str = "home") -> int:
     now = int(time.time() * 1000)
     hour = now - now % 3_600_000
     answer = fetch(
-        f"{system.app_url}/v1/heatmap?client_id=shop&screen_id=home&from={hour - 3_600_000}&to={hour + 3_600_000}",
+        f"{system.app_url}/v1/heatmap?client_id=shop&screen_id={screen}&from={hour - 3_600_000}&to={hour + 3_600_000}",
         nothing=(404, 503),
     )
     return sum(cell["count"] for cell in answer["cells"]) if answer else -1
@@ -57,7 +58,19 @@ def test_what_was_acknowledged_just_before_the_stop_is_landed(tmp_path: Path) ->
     assert system.run_json("ledger", "--json")["totals"]["landed"] == 3
 
 
-def test_a_second_up_refuses_and_names_the_first(system: System) -> None:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A started system for tests that leave it as well as it was; each sends to a screen of its own."""
+    started = System(tmp_path_factory.mktemp("up") / "data")
+    started.start()
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def test_a_second_up_refuses_and_names_the_first(shared: System) -> None:
+    system = shared
     done = system.run("up", "--port", "0", "--collect-port", "0")
     assert done.returncode == 1
     assert str(system.pid("up")) in done.stderr
@@ -67,7 +80,8 @@ def test_a_second_up_refuses_and_names_the_first(system: System) -> None:
     assert healthy(system.collect_url)
 
 
-def test_roles_refuse_beside_up(system: System) -> None:
+def test_roles_refuse_beside_up(shared: System) -> None:
+    system = shared
     for role in ("collect", "land", "rollup", "serve"):
         done = system.run(role)
         assert done.returncode == 1, role
@@ -75,16 +89,17 @@ def test_roles_refuse_beside_up(system: System) -> None:
 
 
 @pytest.mark.parametrize("role", ["collect", "app"])
-def test_a_killed_child_is_restarted_and_nothing_is_lost(system: System, role: str) -> None:
-    assert system.post(batch("before"))["accepted"] == 3
+def test_a_killed_child_is_restarted_and_nothing_is_lost(shared: System, role: str) -> None:
+    system, before, after = shared, batch(f"before-{role}", screen=role), batch(f"after-{role}", screen=role)
+    assert system.post(before)["accepted"] == 3
     first = system.pid(role)
     assert system.kill(role)
     wait_for("another process", lambda: system.pid(role) not in (None, first), 30)
     for url in (system.collect_url, system.app_url):
         wait_for(f"{url} to be healthy again", lambda url=url: healthy(url), 60)
-    assert system.post(batch("before"))["duplicate"] == 3
-    assert system.post(batch("after"))["accepted"] == 3
-    wait_for("all six events on the map", lambda: counted(system) == 6, 60)
+    assert system.post(before)["duplicate"] == 3
+    assert system.post(after)["accepted"] == 3
+    wait_for("all six events on the map", lambda: counted(system, role) == 6, 60)
 
 
 def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
@@ -103,7 +118,8 @@ def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
     system.stop()
 
 
-def test_an_app_that_hangs_is_killed_and_started_again(system: System) -> None:
+def test_an_app_that_hangs_is_killed_and_started_again(shared: System) -> None:
+    system = shared
     first = system.pid("app")
     assert first is not None
     os.kill(first, signal.SIGSTOP)

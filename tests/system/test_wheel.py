@@ -11,11 +11,16 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterable
+from email import message_from_bytes
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from system_helpers import environment, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -77,12 +82,59 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     assert all(name.startswith("isotherm") for name in held)
 
 
-def test_installed_in_an_empty_environment_it_runs(wheel: Path, tmp_path: Path) -> None:
+def needed(wheel: Path) -> dict[str, Distribution]:
+    """What a wheel says it needs, and what that needs in turn, as it is installed here; keys are names."""
+    with zipfile.ZipFile(wheel) as archive:
+        (named,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        waiting = message_from_bytes(archive.read(named)).get_all("Requires-Dist") or []
+    found: dict[str, Distribution] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()
+    todo = [(Requirement(text), frozenset[str]()) for text in waiting]
+    while todo:
+        one, wanted = todo.pop()
+        if one.marker and not any(one.marker.evaluate({"extra": extra}) for extra in (*wanted, "")):
+            continue
+        key = canonicalize_name(one.name), frozenset(one.extras)
+        if key in seen:
+            continue
+        seen.add(key)
+        found[key[0]] = distribution(key[0])
+        todo += [(Requirement(text), key[1]) for text in found[key[0]].requires or ()]
+    return found
+
+
+def lend(packages: Iterable[Distribution], site: Path) -> None:
+    """Links to every file of these packages, compiled ones too, in another environment's place for packages."""
+    for package in packages:
+        for file in package.files or ():
+            link = site / file
+            # Two packages may hold one file: chdb and chdb-core do.
+            if ".." in file.parts or link.is_symlink():
+                continue
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file.locate())
+
+
+def pip(env: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pip", "--python", str(env / "bin" / "python"), "--disable-pip-version-check"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("lent", [True, pytest.param(False, marks=pytest.mark.drill)], ids=["lent", "fetched"])
+def test_installed_in_an_empty_environment_it_runs(wheel: Path, tmp_path: Path, lent: bool) -> None:
+    """With what it says that it needs and nothing else: lent by the environment of the tests, or fetched."""
     bin_folder = tmp_path / "env" / "bin"
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
-    install = [str(bin_folder / "pip"), "install", "--quiet", "--disable-pip-version-check", str(wheel)]
-    installed = subprocess.run(install, capture_output=True, text=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True)
+    if lent:
+        (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
+        packages = needed(wheel)
+        assert {"litestar", "chdb", "pyarrow", "uvloop"} <= packages.keys()
+        assert not {"pytest", "ruff", "isotherm"} & packages.keys()
+        lend(packages.values(), site)
+    installed = pip(tmp_path / "env", "install", "--quiet", *(("--no-deps",) if lent else ()), str(wheel))
     assert installed.returncode == 0, installed.stderr[-3000:]
+    checked = pip(tmp_path / "env", "check")
+    assert checked.returncode == 0, checked.stdout
     log = tmp_path / "stderr"
     arguments = ["up", "--data", "data", "--port", "0", "--collect-port", "0"]
     settings = environment(land_flush_seconds=0.5, retile_min_seconds=0.5) | {"PATH": os.defpath}
