@@ -28,12 +28,12 @@ from isotherm.rollup.engines.port import open_engine
 from isotherm.rollup.jobs import Expired, Jobs, Outcome
 from isotherm.rollup.leases import Busy
 from isotherm.rollup.retention import expire, keep_backstop
-from isotherm.store.db import next_version, reading, writing
+from isotherm.store.db import next_version, reading, total, writing
 from isotherm.store.olap import Olap
-from isotherm.store.tables import dirty
+from isotherm.store.tables import buckets, dirty
 
 COST_FACTOR: Final = {Level.HOUR: 10, Level.DAY: 20, Level.WEEK: 20}
-"""A bucket rests this many times the cost of its last job: tiling one hour takes at most a tenth of the time."""
+"""A bucket rests this many times what its next job will cost: tiling one hour takes at most a tenth of the time."""
 OPEN_ROLLUP_MS: Final = 5 * MINUTE_MS
 """Least rest of a day or week that still runs; its hours answer reads meanwhile."""
 IMPATIENCE_MS: Final = 30 * SECOND_MS
@@ -50,7 +50,7 @@ _log = structlog.get_logger("isotherm.rollup")
 
 @dataclass(slots=True)
 class _Past:
-    """What happened to a bucket last: when its job ended, what it cost, failures in a row.
+    """What happened to a bucket last: when its job ended, what it cost and for how much, failures in a row.
 
     A bucket that another job has counts as a failure for the pause, and is not `failed`.
     """
@@ -59,15 +59,24 @@ class _Past:
     cost_ms: int = 0
     failures: int = 0
     failed: bool = False
+    maps: int = 0
+    rows: int = 0
+
+    def expected_ms(self, entry: "_Dirty") -> float:
+        """What a job for those who wait now will cost, by their share of the maps and rows of the last one."""
+        shares = [waiting / done for waiting, done in ((entry.maps, self.maps), (entry.rows, self.rows)) if done]
+        return self.cost_ms * min(1.0, max(shares, default=1.0))
 
 
 @dataclass(frozen=True, slots=True)
 class _Dirty:
-    """A dirty bucket: clients waiting, and when the newest mark was set or renewed."""
+    """A dirty bucket: clients waiting, when the newest mark was set or renewed, and what is published of them."""
 
     bucket: Bucket
     clients: int
     marked_at: int
+    maps: int = 0
+    rows: int = 0
 
 
 @dataclass(slots=True)
@@ -164,7 +173,7 @@ class Scheduler:
         bucket = entry.bucket
         past = self._past.get(bucket)
         least = self.settings.retile_min_seconds * SECOND_MS
-        if past is not None and now < past.ended_at + self._rest(bucket, past, now):
+        if past is not None and now < past.ended_at + self._rest(entry, past, now):
             return False
         if bucket.level is Level.HOUR:
             quiet = now - entry.marked_at >= least or entry.marked_at - now > MINUTE_MS
@@ -172,14 +181,15 @@ class Scheduler:
         # What still runs is summed from what there is; what is past waits for all its parts.
         return not blocked or bucket.start <= now < bucket.end
 
-    def _rest(self, bucket: Bucket, past: _Past, now: int) -> float:
+    def _rest(self, entry: _Dirty, past: _Past, now: int) -> float:
         """How long the bucket must be left alone after its last job, in ms."""
+        bucket = entry.bucket
         if past.failures:
             return min(MAX_BACKOFF_MS, SECOND_MS * 2.0**past.failures)
         least = self.settings.retile_min_seconds * SECOND_MS
         if bucket.level is not Level.HOUR and bucket.end > now:
             least = max(least, OPEN_ROLLUP_MS)
-        return max(least, COST_FACTOR[bucket.level] * past.cost_ms)
+        return max(least, COST_FACTOR[bucket.level] * past.expected_ms(entry))
 
     def _run(self, bucket: Bucket, clients: Sequence[str]) -> None:
         past = self._past.setdefault(bucket, _Past(0))
@@ -199,6 +209,7 @@ class Scheduler:
             self._failed(f"{bucket.level} {iso(bucket.start)}", error, bucket.level)
         else:
             past.failures = 0
+            past.maps, past.rows = outcome.maps, outcome.rows
             self._succeeded(outcome)
         past.cost_ms = round((time.monotonic() - began) * 1000)
         past.ended_at = self.clock.now_ms()
@@ -257,9 +268,21 @@ class Scheduler:
 
 
 def _dirty_buckets(connection: Connection) -> list[_Dirty]:
-    rows = connection.execute(
-        sa.select(dirty.c.level, dirty.c.start, sa.func.count(), sa.func.max(dirty.c.marked_at)).group_by(
-            dirty.c.level, dirty.c.start
-        )
+    same = (
+        (buckets.c.level == dirty.c.level)
+        & (buckets.c.start == dirty.c.start)
+        & (buckets.c.client_id == dirty.c.client_id)
     )
-    return [_Dirty(Bucket(Level(level), start), clients, marked_at) for level, start, clients, marked_at in rows]
+    rows = connection.execute(
+        sa.select(
+            dirty.c.level,
+            dirty.c.start,
+            sa.func.count(),
+            sa.func.max(dirty.c.marked_at),
+            total(buckets.c.maps),
+            total(buckets.c.rows),
+        )
+        .select_from(dirty.outerjoin(buckets, same))
+        .group_by(dirty.c.level, dirty.c.start)
+    )
+    return [_Dirty(Bucket(Level(level), start), *facts) for level, start, *facts in rows]

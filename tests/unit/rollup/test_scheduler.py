@@ -70,6 +70,42 @@ def test_the_rest_grows_with_what_the_last_job_cost(world: Any) -> None:
     assert runs(scheduler) == done + 1
 
 
+def test_who_is_a_small_part_of_a_bucket_waits_for_a_small_part_of_its_cost(world: Any) -> None:
+    scheduler = scheduler_of(world)
+    world.land(one(world, world.hour) + [("b", f"/{n}", "mousemove", world.hour, 0.5, 0.5) for n in range(9)])
+    scheduler.step()
+    bucket = next(b for b in scheduler._past if b.level is Level.HOUR)
+    scheduler._past[bucket].cost_ms = 10_000
+    world.land(one(world, world.hour, "a"))
+    while scheduler.step():
+        pass
+    done = runs(scheduler)
+    world.clock.advance(9_000)
+    assert not scheduler.step()
+    world.clock.advance(1_001)
+    assert scheduler.step()
+    assert runs(scheduler) == done + 1
+    assert scheduler.status()["last_job"]["hour"]["clients"] == 1
+    world.check(Level.HOUR)
+
+
+def test_who_is_most_of_a_bucket_waits_for_most_of_its_cost(world: Any) -> None:
+    scheduler = scheduler_of(world)
+    world.land(one(world, world.hour) + [("b", f"/{n}", "mousemove", world.hour, 0.5, 0.5) for n in range(9)])
+    scheduler.step()
+    bucket = next(b for b in scheduler._past if b.level is Level.HOUR)
+    scheduler._past[bucket].cost_ms = 10_000
+    world.land(one(world, world.hour, "b"))
+    while scheduler.step():
+        pass
+    done = runs(scheduler)
+    world.clock.advance(89_000)
+    assert not scheduler.step()
+    world.clock.advance(1_001)
+    assert scheduler.step()
+    assert runs(scheduler) == done + 1
+
+
 def test_a_past_hour_waits_until_nothing_more_lands(world: Any) -> None:
     scheduler = scheduler_of(world)
     late = world.hour - 50 * HOUR_MS
