@@ -315,7 +315,9 @@ class Verifier:
         return _State(published, changed, faded, tiles)
 
     def _remember(self, waiting: list[Verdict]) -> None:
-        verdicts, waiting[:] = list(waiting), []
+        # A tile store that cannot be read says nothing of the maps that are made again after it.
+        verdicts = [one for one in waiting if one.finding is not Finding.UNREADABLE or one.file is not None]
+        waiting.clear()
         if verdicts:
             with writing(self.database) as connection:
                 remember(connection, verdicts, self.clock.now_ms())
