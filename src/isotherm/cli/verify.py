@@ -21,6 +21,8 @@ from isotherm.rollup.buckets import Level
 SHOWN: Final = 20
 _FINDINGS: Final = ("same", "dirty", "frozen", "different", "unreadable")
 _WRONG: Final = ("different", "unreadable")
+_TELLING_RATE: Final = 10_000
+"""Of fewer events a second, the start took most of the time: that says nothing."""
 
 
 def command(
@@ -148,12 +150,12 @@ def _say(report: dict[str, Any], *, of_all: bool) -> None:
     if not report["buckets"]:
         out.print(f"nothing to compare: no tiles in this range{'' if of_all else ', of this client'}")
         return
-    out.print(
-        f"buckets that are the same as the raw events say: {report['same']:,}; maps: {report['maps']:,}, every cell"
-    )
+    maps = f"{report['maps']:,} maps, every cell"
+    out.print(f"the same as the raw events say: {report['same']:,} of {report['buckets']:,} buckets ({maps})")
     if report["events"]:
-        rate = f"{report['events_per_second']:,} a second"
-        out.print(f"{report['events']:,} events were counted again in {report['seconds']:.1f} s, {rate}")
+        rate = report["events_per_second"]
+        fast = f", {rate:,} a second" if rate >= _TELLING_RATE else ""
+        out.print(f"{report['events']:,} events were counted again in {report['seconds']:.1f} s{fast}")
     if report["dirty"]:
         out.print(f"{report['dirty']:,} wait to be tiled again; run verify once more when they are")
     if report["frozen"]:

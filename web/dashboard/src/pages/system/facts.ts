@@ -134,14 +134,14 @@ export function verificationFact(status: Status, now: number): Fact {
 
 /** Whether landing could not use anything: by the ledger's newest hours, and by what stands beside their log. */
 export function deadFact(status: Status): Fact {
-  const name = "Dead letters";
+  const name = "Unusable records";
   const held = status.stores?.["dead"];
   if (held === undefined) return { name, value: "Not known", says: "Measured some minutes after the start.", tone: "neutral" };
   const size = held["folder"] ?? 0;
   const lost = status.ledger?.dead ?? 0;
   return size === 0 && lost === 0
-    ? { name, value: "None", says: "Everything that came could be used, or was refused with a reason.", tone: "ok" }
-    : { name, value: lost > 0 ? plural(lost, "event") : bytes(size), says: "Kept whole: isotherm dead ls names them, isotherm dead replay tries again.", tone: "warn" };
+    ? { name, value: "None", says: "Every record of the log became rows of the lake.", tone: "ok" }
+    : { name, value: lost > 0 ? plural(lost, "event") : bytes(size), says: "Kept whole as dead letters: isotherm dead ls names them, isotherm dead replay tries again.", tone: "warn" };
 }
 
 const STORES: Readonly<Record<string, string>> = {
