@@ -4,6 +4,11 @@ A sender numbers the events of a page view from 0 in the order in which it packs
 number of its first event. So a batch stands for the numbers [first, first + events of the body). Of each view are kept
 the highest number seen and the runs below it that never came; a batch that comes again, by whatever way, fills nothing
 a second time. What a view sent after its last batch that came is not known to anybody.
+
+A sender gives a view new numbers after a day, and keeps what it could not send for a day at most. So all batches of a
+view are received within two days, and its row is dropped after that. What is landed later than that all the same, as
+files that come in no order are, may belong to a view whose row is gone: where that is possible, it counts as not
+numbered. So no event is counted as sent twice.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,12 +20,18 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.engine import Connection
 
-from isotherm.clock import DAY_MS
+from isotherm.clock import DAY_MS, HOUR_MS
 from isotherm.store.tables import page_views
 from isotherm.store.upsert import upsert, with_key
 
-KEPT_MS: Final = 2 * DAY_MS
-"""A sender keeps what it could not send for a day at most; then nothing of a view comes any more."""
+KEPT_MS: Final = 2 * DAY_MS + 3 * HOUR_MS
+"""Two days; an hour, as only the hours of receipt are kept; and `_LATE_MS`."""
+_LATE_MS: Final = 2 * HOUR_MS
+"""So much earlier than the last call of `forget` believed, a record may have been received without being late: it was
+under way, or its collector's clock is behind."""
+_MARK: Final = bytes(16)
+"""Id of the one row that is no view's: its `sent` is the moment up to which the last call of `forget` took everything
+for landed."""
 FORGOTTEN_AT_ONCE: Final = 10_000
 """Views that one call of `forget` drops."""
 MOST_EVENTS: Final = 10_000_000
@@ -41,10 +52,12 @@ class Part(Struct):
 
 
 class View(Struct, frozen=True):
-    """Events up to the highest number seen, and the runs below it that never came, in order."""
+    """Events up to the highest number seen, and the runs below it that never came, in order. Of a view that is not
+    `counted`, what came so far counts as not numbered."""
 
     sent: int = 0
     missing: Sequence[Run] = ()
+    counted: bool = True
 
 
 Parts = Mapping[tuple[str, str], Sequence[Part]]
@@ -97,19 +110,25 @@ def count(connection: Connection, parts: Parts) -> dict[tuple[str, int, str, str
     A batch that shows that events were sent before it adds those to the hour in which it was received.
     """
     ids = {view_id(*key): (key[0], came) for key, came in parts.items() if came}
-    before = _look_up(connection, ids)
+    if not ids:
+        return {}
+    before = _look_up(connection, [*ids, _MARK])
+    late = before.pop(_MARK, _NEW).sent - _LATE_MS
     sums: dict[tuple[str, int], list[int]] = {}
     rows: list[dict[str, Any]] = []
     for one, (client_id, came) in ids.items():
         view, seen_at = before.get(one, _NEW), 0
         for part in came:
+            seen_at = max(seen_at, part.hour)
+            if part.hour < late and not view.counted:
+                view = View(max(view.sent, part.end), (), counted=False)
+                continue
             total = sums.setdefault((client_id, part.hour), [0, 0])
             total[0] -= view.sent
             view, new = add(view, part)
             total[0] += view.sent
             total[1] += new
-            seen_at = max(seen_at, part.hour)
-        rows.append({"id": one, "sent": view.sent, "missing": _pack(view.missing), "seen_at": seen_at})
+        rows.append({"id": one, "sent": view.sent, "missing": _pack(view), "seen_at": seen_at})
     upsert(connection, page_views, rows, update=("sent", "missing"), greatest=("seen_at",))
     return {
         (client_id, hour, measure, ""): events
@@ -119,31 +138,37 @@ def count(connection: Connection, parts: Parts) -> dict[tuple[str, int, str, str
     }
 
 
-_NEW: Final = View()
+_NEW: Final = View(counted=False)
 _COLUMNS: Final = (page_views.c.id, page_views.c.sent, page_views.c.missing)
 
 
 def _look_up(connection: Connection, ids: Collection[bytes]) -> dict[bytes, View]:
     found = with_key(connection, _COLUMNS, ids)
-    return {bytes(one): View(sent, _unpack(missing)) for one, sent, missing in found}
+    return {bytes(one): _unpack(sent, missing) for one, sent, missing in found}
 
 
 def forget(connection: Connection, landed_until_ms: int) -> int:
-    """Drop views of which nothing can come any more: everything received up to the moment is landed.
+    """Drop views of which nothing can come any more, as everything received up to the moment is landed.
 
-    The oldest, FORGOTTEN_AT_ONCE at most, as landings wait meanwhile. Returns how many.
+    The oldest, FORGOTTEN_AT_ONCE at most, as landings wait meanwhile. Returns how many. Where the moment is only
+    believed, what is landed from before it counts as not numbered when its view is not known.
     """
+    mark = {"id": _MARK, "sent": landed_until_ms, "missing": None, "seen_at": landed_until_ms}
+    upsert(connection, page_views, [mark], update=("sent", "seen_at"))
     old = page_views.c.seen_at < landed_until_ms - KEPT_MS
     oldest = sa.select(page_views.c.id).where(old).order_by(page_views.c.seen_at).limit(FORGOTTEN_AT_ONCE)
     return connection.execute(sa.delete(page_views).where(page_views.c.id.in_(oldest))).rowcount
 
 
-def _pack(missing: Sequence[Run]) -> bytes | None:
-    """Little-endian pairs (first, end) of 32 bits."""
-    return np.array(missing, "<u4").tobytes() if missing else None
+def _pack(view: View) -> bytes | None:
+    """Little-endian pairs (first, end) of 32 bits, None for no runs; nothing at all when the view is not counted."""
+    if not view.counted:
+        return b""
+    return np.array(view.missing, "<u4").tobytes() if view.missing else None
 
 
-def _unpack(packed: bytes | None) -> Sequence[Run]:
+def _unpack(sent: int, packed: bytes | None) -> View:
     if packed is None:
-        return ()
-    return [(first, end) for first, end in np.frombuffer(packed, "<u4").reshape(-1, 2).tolist()]
+        return View(sent)
+    runs = [(first, end) for first, end in np.frombuffer(packed, "<u4").reshape(-1, 2).tolist()]
+    return View(sent, runs, counted=bool(runs))

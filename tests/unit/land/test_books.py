@@ -271,7 +271,7 @@ def test_a_view_counts_each_of_its_events_once(parts: list[tuple[int, int]], cut
     for at, (first, count) in enumerate(parts):
         view, new = views.add(view, views.Part(first, first + count, 0))
         if at in cuts:
-            view = views.View(view.sent, views._unpack(views._pack(view.missing)))
+            view = views._unpack(view.sent, views._pack(view))
         total += new
         seen |= set(range(first, first + count))
         highest = max(highest, first + count)
@@ -308,7 +308,8 @@ def test_views_are_forgotten_after_two_days_in_chunks(world: World, monkeypatch:
     with writing(world.engine) as connection:
         assert views.forget(connection, hour_of(NOW) + views.KEPT_MS) == 0
         assert [views.forget(connection, hour_of(NOW) + views.KEPT_MS + 1) for _ in range(4)] == [2, 2, 1, 0]
-    assert len(_table(world, page_views)) == 0
+    # What is left says how far was forgotten.
+    assert len(_table(world, page_views)) == 1
 
 
 def test_a_split_batch_tells_of_its_body_once(world: World) -> None:

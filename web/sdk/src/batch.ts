@@ -1,14 +1,14 @@
 import { uuid } from './ids';
-import type { Row } from './queue';
+import { MOST_AGE_MS, type Row } from './queue';
 import { bytesOf } from './text';
 
 /** One page view: what its batches have in common, and its running numbers. */
 export interface View {
-  id: string;
   screen: string;
   url: string;
-  batches: number;
-  events: number;
+  /** Its numbers, from its first batch on: those of the next one, and until when, ms. */
+  sequence?: { view: string; batch: number; first_event: number };
+  until?: number;
 }
 
 /** An event as JSON, with its view and the sizes it was seen under (the batch's fields, as JSON without braces). */
@@ -31,7 +31,12 @@ export function batches(ready: Ready[], common: object): Row[] {
   for (let start = 0, end = 0; start < ready.length; start = end) {
     const { view, sizes } = ready[start]!;
     const id = uuid();
-    const sequence = { view: view.id, batch: view.batches++, first_event: view.events };
+    const now = Date.now();
+    if (!(now < view.until!)) {
+      view.until = now + MOST_AGE_MS;
+      view.sequence = { view: uuid(), batch: 0, first_event: 0 };
+    }
+    const sequence = view.sequence!;
     const about = JSON.stringify({ ...common, screen_id: view.screen, batch_id: id, url: view.url, sequence });
     const head = `${about.slice(0, -1)},${sizes}`;
     let bytes = bytesOf(head) + 14;
@@ -40,10 +45,12 @@ export function batches(ready: Ready[], common: object): Row[] {
       bytes += bytesOf(next.text) + 1;
       if (next.view !== view || next.sizes !== sizes || (end > start && bytes > MOST_BODY_BYTES)) break;
     }
+    const events = end - start;
+    sequence.batch++;
+    sequence.first_event += events;
     const texts = ready.slice(start, end).map((event) => event.text);
-    view.events += texts.length;
-    const body = `${head},"events":[${texts.join()}]}`;
-    made.push({ key: [Date.now(), id, bytesOf(body), texts.length], body });
+    const body = `${head},"events":[${texts}]}`;
+    made.push({ key: [now, id, bytesOf(body), events], body });
   }
   return made;
 }

@@ -96,7 +96,7 @@ export function run(options: Options, end: () => void) {
     if (!fresh && screen === view.screen) return;
     settle();
     route = here;
-    view = { id: uuid(), screen, url: (location.origin + template(location.pathname)).slice(0, 2048), batches: 0, events: 0 };
+    view = { screen, url: (location.origin + template(location.pathname)).slice(0, 2048) };
     if (fresh) record({ type: 'pageview', time: Date.now() });
   }
 

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { batches, MOST_BODY_BYTES, type Ready, type View } from '../src/batch';
 import { uuid } from '../src/ids';
 
@@ -11,7 +11,7 @@ interface Body {
 }
 
 const common = { client_id: 'shop', session_id: 's', sdk: 'x' };
-const view = (id: string, screen = id): View => ({ id, screen, url: 'http://x/', batches: 0, events: 0 });
+const view = (screen: string): View => ({ screen, url: 'http://x/' });
 const ready = (of: View, n: number, sizes = '"viewport":{"w":1,"h":1}', more = ''): Ready => ({
   view: of,
   sizes,
@@ -42,7 +42,7 @@ test('one view, one set of sizes and 200 events a batch, numbered without gaps',
     rows.map((row, n) => [bodies[n]!.batch_id, bytes(row.body), bodies[n]!.events.length]),
   );
   // The numbers go on where they were.
-  expect(parse(batches([ready(one, 450)], common)[0]!.body).sequence).toEqual({ view: 'one', batch: 3, first_event: 450 });
+  expect(parse(batches([ready(one, 450)], common)[0]!.body).sequence).toEqual({ view: expect.any(String), batch: 3, first_event: 450 });
   expect(batches([], common)).toEqual([]);
 });
 
@@ -68,4 +68,28 @@ test('ids are random UUIDs', () => {
   const ids = Array.from({ length: 500 }, uuid);
   expect(new Set(ids).size).toBe(500);
   for (const id of ids) expect(id).toMatch(/^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/);
+});
+
+test('numbers of a view are for less than a day: what is packed later has new ones, on the same screen', () => {
+  vi.useFakeTimers({ now: 1_770_000_000_000 });
+  try {
+    const one = view('one');
+    const sent = (): Body[] => batches([ready(one, 0), ready(one, 1)], common).map((row) => parse(row.body));
+    const said = [];
+    for (const hours of [0, 22.9, 0.1, 22.9]) {
+      vi.advanceTimersByTime(hours * 3_600_000);
+      said.push(...sent());
+    }
+    expect(said.map((body) => [body.screen_id, body.sequence.batch, body.sequence.first_event])).toEqual([
+      ['one', 0, 0],
+      ['one', 1, 2],
+      ['one', 0, 0],
+      ['one', 1, 2],
+    ]);
+    const names = said.map((body) => body.sequence.view);
+    expect([names[1], names[3]]).toEqual([names[0], names[2]]);
+    expect(names[2]).not.toBe(names[0]);
+  } finally {
+    vi.useRealTimers();
+  }
 });
