@@ -1,8 +1,8 @@
 """`python -m bench [PART ...]`: measure, and write down what was found.
 
-Parts: ingest, jobs, verify, end_to_end, query, memory, restart, size, ledger, sdk, first_paint; on real servers
-of the distributed build (see tests/services/README.md, fetched by `make services`): collect_kafka, land_s3,
-jobs_spark, windows.
+Parts: ingest, jobs, verify, end_to_end, query, memory, restart, size, ledger, backup, sdk, first_paint; on real servers
+of the distributed build (see tests/services/README.md, fetched by `make services`): collect_kafka, land_s3, jobs_spark,
+windows.
 
 Loads go to 127.0.0.1 only. Everything lies in a temporary folder that is removed at the end; every process that is
 started is stopped by its id, also when a measurement fails.
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from bench import end_to_end, first_paint, ledger, machine, memory, query, report, restart, sdk, size, verify
+from bench import backup, end_to_end, first_paint, ledger, machine, memory, query, report, restart, sdk, size, verify
 from bench.distributed import collect, hourly, landing, windows
 from bench.ingest import measure as ingest
 from bench.jobs import measure as jobs
@@ -38,6 +38,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Sizes, Path], dict[str, Any]]]] = {
     "restart": restart.run,
     "size": size.run,
     "ledger": ledger.run,
+    "backup": backup.run,
     "sdk": sdk.run,
     "first_paint": first_paint.run,
     "collect_kafka": collect.run,

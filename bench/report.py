@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from bench import ledger
+from bench import backup, ledger
 from bench.distributed import report as distributed
 
 INTRODUCTION: Final = """# Benchmarks
@@ -32,6 +32,7 @@ FOLDED: Final = {
     "restart": "After a kill",
     "size": "Size of the lake",
     "ledger": "The loss ledger",
+    "backup": "Backup and restore",
     "sdk": "The browser SDK",
     "first_paint": "The first paint of a map",
 }
@@ -50,6 +51,7 @@ def render(results: dict[str, Any]) -> str:
         "restart": _restart,
         "size": _size,
         "ledger": partial(_ledger, ingest=results.get("ingest")),
+        "backup": _backup,
         "sdk": _sdk,
         "first_paint": _first_paint,
     }
@@ -125,6 +127,8 @@ def _gates(results: dict[str, Any]) -> str:
         rows.append(("browser SDK, gzip", "<= 6,000 bytes", f"{sdk['gzip_bytes']:,}", sdk["gzip_bytes"] <= 6000))
         more = sdk["with"]["long_tasks"] - sdk["without"]["long_tasks"]
         rows.append(("tasks over 50 ms that the SDK adds, 4 x slower CPU", "0", f"{more:g}", more <= 0))
+    if "backup" in results:
+        rows += backup.gates(results["backup"])
     rows += distributed.gates(results)
     return GATES + "".join(f"| {a} | {b} | {c} | {'met' if ok else '**missed**'} |\n" for a, b, c, ok in rows)
 
@@ -308,6 +312,11 @@ def _size(found: dict[str, Any]) -> str:
 def _ledger(found: dict[str, Any], ingest: dict[str, Any] | None) -> str:
     said, rows = ledger.describe(found, ingest)
     return f"{said}\n\n{_table(('', 'CPU s per million events'), rows)}"
+
+
+def _backup(found: dict[str, Any]) -> str:
+    words, heads, rows = backup.describe(found)
+    return f"{words}\n\n{_table(heads, rows)}"
 
 
 def _sdk(found: dict[str, Any]) -> str:

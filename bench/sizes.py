@@ -48,6 +48,12 @@ class Sizes:
     ledger_records: int
     """Of `events` events: what one round of the pairs lands."""
     ledger_pairs: int
+    backup_mb: int
+    """Of the lake that is backed up while others send."""
+    backup_rate: int
+    """Events per second that they send."""
+    backup_seconds: int
+    backup_pairs: int
     spark_rows: int
     spark_rounds: int
     window_probes: int
@@ -88,6 +94,10 @@ FULL: Final = Sizes(
     land_rounds=3,
     ledger_records=2_000,
     ledger_pairs=32,
+    backup_mb=3_000,
+    backup_rate=100_000,
+    backup_seconds=15,
+    backup_pairs=6,
     spark_rows=20_000_000,
     spark_rounds=1,
     window_probes=40,
@@ -126,6 +136,10 @@ QUICK: Final = Sizes(
     land_rounds=1,
     ledger_records=300,
     ledger_pairs=2,
+    backup_mb=20,
+    backup_rate=10_000,
+    backup_seconds=1,
+    backup_pairs=1,
     spark_rows=40_000,
     spark_rounds=1,
     window_probes=3,

@@ -96,7 +96,7 @@ class Target:
         entry = Entry(kind, name, sha256, size, rows, mark)
         if not known.has(sha256, size):
             file.seek(0)
-            self._put(object_path(sha256), Checked(file, size, sha256, f"{kind} {name}"), size)
+            self._put(object_path(sha256), Checked(file, size, sha256, f"{kind} {name}", self._rate), size)
             known.add(sha256, size)
         return entry
 

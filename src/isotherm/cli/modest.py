@@ -16,10 +16,15 @@ _IDLE: Final = 3 << 13
 def step_back() -> None:
     """Lowest priority for the processor, and for disks whose scheduler knows priorities: only what nobody else wants.
 
-    Before threads are started, which then inherit both. Where a system refuses or has no such thing, nothing happens.
+    Niceness alone is not enough: Linux lets a nice process finish its turn of some milliseconds before one that woke
+    up, and an answer wakes up several. Before threads are started, which then inherit all of it. Where a system refuses
+    or has no such thing, nothing happens.
     """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    if hasattr(os, "SCHED_IDLE"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     call = _IOPRIO_SET.get(platform.machine()) if platform.system() == "Linux" else None
     if call is not None:
         with contextlib.suppress(OSError, AttributeError):

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,8 @@ from isotherm.backup.inventory import (
     inventory_path,
     named,
 )
+from isotherm.backup.target import open_target
+from isotherm.config import Settings
 
 
 def checked(content: bytes, said: bytes) -> Checked:
@@ -126,3 +129,18 @@ def test_names_of_inventories_sort_by_time() -> None:
     assert found is not None
     assert (found.started_at, found.id) == (1_795_000_000_000, "0123456789ab")
     assert named("backups/other.json") is None
+
+
+def test_what_is_copied_counts_as_often_as_it_is_read(tmp_path: Path) -> None:
+    spent: list[int] = []
+
+    class Counting(Rate):
+        def spend(self, count: int) -> None:
+            spent.append(count)
+
+    target = open_target(f"file://{tmp_path / 'b'}", Settings(data=tmp_path), make=True, rate=Counting())
+    known = target.known()
+    target.keep_bytes(b"x" * 5_000, known, "lake", "a")
+    assert sum(spent) == 10_000
+    target.keep_bytes(b"x" * 5_000, known, "lake", "b")
+    assert sum(spent) == 15_000
