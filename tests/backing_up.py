@@ -1,6 +1,7 @@
 """For tests of backups: deployments with everything in them, their backups, and what proves the restored ones."""
 
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import sqlalchemy as sa
 from landing import NOW, event, record
 from proving import verdicts
@@ -16,7 +18,7 @@ from tiling import World, worlds
 
 from isotherm.backup.inventory import Inventory
 from isotherm.backup.restore import Report, Restore, Stores, choose
-from isotherm.backup.sources import Sources
+from isotherm.backup.sources import Sources, published
 from isotherm.backup.take import take
 from isotherm.backup.target import Target
 from isotherm.clock import HOUR_MS, ManualClock
@@ -24,13 +26,14 @@ from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog, open_dead_log, open_log
 from isotherm.land import ledger
 from isotherm.land.lander import Lander
-from isotherm.rollup.copies import drop_maps, read_maps
+from isotherm.rollup.copies import drop_maps, pages, put_maps, read_maps
 from isotherm.rollup.verify import Finding
 from isotherm.store.db import open_db, reading
 from isotherm.store.olap import Olap
 from isotherm.store.tables import metadata
 
 Nothing = Callable[[str], None]
+DATABASE = "isotherm.db"
 
 
 def nothing(_: str) -> None:
@@ -112,6 +115,13 @@ class Deployment:
         names = pd.concat(frames)["client_id"].astype(str) if frames else pd.Series([], dtype=str)
         return {str(client): int(count) for client, count in names.value_counts().items()}
 
+    def maps(self) -> list[dict[str, Any]]:
+        """What the tile store holds, read without the program's own reader."""
+        return self.world.olap.query(
+            "SELECT client_id, screen_id, event_type, segment, toString(level) AS level, bucket_start, version, cells,"
+            " counts, events, tiled FROM maps FINAL WHERE events > 0 ORDER BY ALL"
+        ).to_pylist()
+
     def prove(self) -> None:
         """What is left is landed and tiled; the sums close, and every map is what the raw events say."""
         self.land()
@@ -129,14 +139,19 @@ Maker = Callable[..., Deployment]
 
 
 @contextmanager
-def deployments(folder: Path, olap: Olap) -> Iterator[Maker]:
-    """Makes deployments, `make(name, **settings)`, in folders of these names, all on one tile store."""
+def deployments(folder: Path, olap: Olap, fresh_db: Path | None = None) -> Iterator[Maker]:
+    """Makes deployments, `make(name, **settings)`, in folders of these names, all on one tile store.
+
+    `fresh_db` is an empty database to be copied, which is faster than to make one; a folder that is there is opened.
+    """
     with ExitStack() as stack:
         make_world = stack.enter_context(worlds())
 
         def made(name: str, revision: str = "head", **settings: Any) -> Deployment:
             built = Settings(data=folder / name, job_threads=2, **settings)
             built.data.mkdir(exist_ok=True)
+            if fresh_db is not None and revision == "head" and not built.db and not (built.data / DATABASE).exists():
+                shutil.copyfile(fresh_db, built.data / DATABASE)
             if revision != "head":
                 open_db(built.url("db"), revision).dispose()
             # One tile store for all: a new deployment has none of another's maps.
@@ -149,6 +164,36 @@ def deployments(folder: Path, olap: Olap) -> Iterator[Maker]:
             return Deployment(make_world(built, olap, clock=clock), log, dead)
 
         yield made
+
+
+@dataclass
+class Kept:
+    """A deployment that was filled and closed: its folder, the maps that belong to it, and what was sent."""
+
+    data: Path
+    maps: list[pa.Table]
+    sent: int
+    expected: dict[str, int]
+
+    def opened(self, make: Maker, folder: Path) -> Deployment:
+        """A copy of it, under the same name in this folder."""
+        shutil.copytree(self.data, folder / self.data.name)
+        one: Deployment = make(self.data.name)
+        for maps in self.maps:
+            put_maps(one.world.olap, maps)
+        one.sent, one.expected = self.sent, dict(self.expected)
+        return one
+
+
+def filled(folder: Path, olap: Olap, fresh_db: Path) -> Kept:
+    """`fill`, once for many tests."""
+    with deployments(folder, olap, fresh_db) as make:
+        one = make("source")
+        fill(one)
+        with reading(one.engine) as connection:
+            found = published(connection)
+        maps = [read_maps(olap, each.bucket, page) for each in found for page in pages(each.maps)]
+        return Kept(one.settings.data, maps, one.sent, one.expected)
 
 
 def fill(one: Deployment) -> None:

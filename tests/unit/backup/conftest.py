@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backing_up import Deployment, Maker, deployments, fill
+from backing_up import Deployment, Kept, Maker, deployments, filled
 
 from isotherm.backup.target import Target, open_target
 from isotherm.config import Settings
@@ -12,9 +12,14 @@ from isotherm.store.olap import Olap
 
 
 @pytest.fixture
-def make(tmp_path: Path, empty_olap: Olap) -> Iterator[Maker]:
-    with deployments(tmp_path, empty_olap) as made:
+def make(tmp_path: Path, empty_olap: Olap, fresh_db: Path) -> Iterator[Maker]:
+    with deployments(tmp_path, empty_olap, fresh_db) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory, shared_olap: Olap, fresh_db: Path) -> Kept:
+    return filled(tmp_path_factory.mktemp("kept"), shared_olap, fresh_db)
 
 
 @pytest.fixture
@@ -23,7 +28,6 @@ def target(tmp_path: Path) -> Target:
 
 
 @pytest.fixture
-def full(make: Maker) -> Deployment:
-    one = make("source")
-    fill(one)
-    return one
+def full(kept: Kept, make: Maker, tmp_path: Path) -> Deployment:
+    """A copy of the deployment that was filled once."""
+    return kept.opened(make, tmp_path)

@@ -10,7 +10,7 @@ from landing import NOW, event, record
 from msgspec.structs import replace
 
 from isotherm.backup import keep, marks, unfinished
-from isotherm.backup.inventory import Damaged, Entry, object_path
+from isotherm.backup.inventory import Damaged, Entry, Inventory, object_path
 from isotherm.backup.restore import STEPS as RESTORE_STEPS
 from isotherm.backup.restore import choose
 from isotherm.backup.tables import LEFT_OUT, Loader
@@ -41,6 +41,10 @@ def killing(step: str) -> Any:
             raise Killed
 
     return checkpoint
+
+
+def place(folder: Path) -> Target:
+    return open_target(f"file://{folder}", Settings(data=folder.parent), make=True)
 
 
 def objects(folder: Path) -> dict[str, int]:
@@ -191,41 +195,60 @@ def test_everything_goes_on_while_a_backup_is_taken(full: Any, make: Any, target
     other.prove()
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_backup_that_was_killed_is_none_and_the_next_goes_on(
-    step: str, full: Any, make: Any, target: Target, tmp_path: Path
-) -> None:
-    with pytest.raises(Killed):
-        full.back_up(target, checkpoint=killing(step))
-    assert len(target.inventories()) == (step == "inventory")
-    there = objects(tmp_path / "backups")
-    assert set(there) <= set(objects(tmp_path / "backups"))
-    done = full.back_up(target)
-    assert done.copied_objects == len(set(objects(tmp_path / "backups")) - set(there))
-    assert keep.verify(target, target.inventories()).problems == []
+def of_the_data(target: Target, inventory: Inventory) -> set[tuple[str, str, str]]:
+    """What a backup holds besides tables, in which every backup and lease leaves something."""
+    return {(e.kind, e.name, e.sha256) for e in target.entries(inventory) if e.kind != "table"}
+
+
+def test_a_backup_that_was_killed_is_none_and_the_next_goes_on(full: Any, make: Any, tmp_path: Path) -> None:
+    """At every step, each time to another place: the next backup there holds what one holds that was not killed."""
+    whole, killed = place(tmp_path / "whole"), list[str]()
+    expected = of_the_data(whole, full.back_up(whole))
+    assert {kind for kind, _, _ in expected} == {"lake", "maps", "records", "ids"}
+    for step in STEPS:
+        folder = tmp_path / f"to-{step}"
+        target = place(folder)
+        with pytest.raises(Killed):
+            full.back_up(target, checkpoint=killing(step))
+        assert len(target.inventories()) == (step == "inventory")
+        there = objects(folder)
+        done = full.back_up(target)
+        assert set(there) <= set(objects(folder))
+        assert done.copied_objects == len(set(objects(folder)) - set(there))
+        assert keep.verify(target, target.inventories()).problems == []
+        assert of_the_data(target, done) == expected
+        killed.append(step)
+    assert tuple(killed) == STEPS
     other = make("restored")
     other.restore(target)
     other.expected = full.expected
     other.prove()
 
 
-@pytest.mark.parametrize("step", RESTORE_STEPS)
 def test_a_restore_that_was_killed_is_refused_by_all_and_finished_by_the_same_command(
-    step: str, full: Any, make: Any, target: Target
+    full: Any, make: Any, target: Target
 ) -> None:
     full.back_up(target)
-    other = make("restored")
-    with pytest.raises(Killed):
-        other.restore(target, checkpoint=killing(step))
-    if step != "unmarked":
-        with pytest.raises(IsothermError, match="interrupted"):
-            unfinished.refuse_unfinished(other.settings.data)
-    if step not in ("tables", "unmarked"):
-        with pytest.raises(IsothermError, match="interrupted"):
-            marks.refuse_unfinished_store(other.engine)
-    other.restore(target, force=step == "unmarked")
-    unfinished.refuse_unfinished(other.settings.data)
-    marks.refuse_unfinished_store(other.engine)
+    maps, listed = full.maps(), sorted(full.world.lake.list())
+    before = {name: full.rows(name) for name in metadata.tables if name not in LEFT_OUT}
+    for step in RESTORE_STEPS:
+        other = make(f"restored-{step}")
+        with pytest.raises(Killed):
+            other.restore(target, checkpoint=killing(step))
+        if step != "unmarked":
+            with pytest.raises(IsothermError, match="interrupted"):
+                unfinished.refuse_unfinished(other.settings.data)
+        if step not in ("tables", "unmarked"):
+            with pytest.raises(IsothermError, match="interrupted"):
+                marks.refuse_unfinished_store(other.engine)
+        other.restore(target, force=step == "unmarked")
+        unfinished.refuse_unfinished(other.settings.data)
+        marks.refuse_unfinished_store(other.engine)
+        assert {name: other.rows(name) for name in before} == before
+        assert (other.maps(), sorted(other.world.lake.list())) == (maps, listed)
+        # What had waited lands once, however often it was put on the log.
+        other.land()
+        assert other.landed() == full.expected
     other.expected = full.expected
     other.prove()
 
@@ -250,35 +273,41 @@ def test_a_used_deployment_is_refused_and_replaced_by_force(full: Any, make: Any
 
 
 @pytest.mark.parametrize("kind", ["lake", "table", "records", "maps", "list"])
-@pytest.mark.parametrize("how", ["flipped", "truncated", "gone"])
-def test_a_damaged_object_is_named_and_refused(
-    kind: str, how: str, full: Any, make: Any, target: Target, tmp_path: Path
-) -> None:
+def test_a_damaged_object_is_named_and_refused(kind: str, full: Any, make: Any, target: Target, tmp_path: Path) -> None:
     inventory = full.back_up(target)
     entry = next(e for e in (*inventory.lists, *target.entries(inventory)) if e.kind == kind)
     path = tmp_path / "backups" / object_path(entry.sha256)
     whole = path.read_bytes()
-    # Taken away, it is copied again by the next backup, from sources that still have it.
-    path.unlink()
-    full.back_up(target)
-    assert path.read_bytes() == whole
-    if how == "gone":
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 4]) + whole[middle + 1 :]
+    for how, content in (("flipped", flipped), ("truncated", whole[:-1]), ("gone", None)):
         path.unlink()
-    elif how == "truncated":
-        path.write_bytes(whole[:-1])
-    else:
-        middle = len(whole) // 2
-        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 4]) + whole[middle + 1 :])
-    problems = set(keep.verify(target, target.inventories()).problems)
-    assert len(problems) == 1
-    assert entry.sha256 in problems.pop()
-    other = make("restored")
-    with pytest.raises(Damaged, match=entry.sha256):
-        other.restore(target)
-    with pytest.raises(IsothermError, match="interrupted"):
-        unfinished.refuse_unfinished(other.settings.data)
-    # Nothing damaged was put into the lake.
-    assert (entry.name, len(whole)) not in set(other.world.lake.list())
+        if content is not None:
+            path.write_bytes(content)
+        problems = set(keep.verify(target, target.inventories()).problems)
+        assert len(problems) == 1
+        assert entry.sha256 in problems.pop()
+        other = make(how)
+        with pytest.raises(Damaged, match=entry.sha256):
+            other.restore(target)
+        with pytest.raises(IsothermError, match="interrupted"):
+            unfinished.refuse_unfinished(other.settings.data)
+        # Nothing damaged was put into the lake.
+        assert (entry.name, len(whole)) not in set(other.world.lake.list())
+        path.write_bytes(whole)
+
+
+def test_an_object_that_was_taken_away_is_copied_again(full: Any, target: Target, tmp_path: Path) -> None:
+    inventory = full.back_up(target)
+    kinds = ("lake", "table", "records", "maps", "list")
+    everything = [*inventory.lists, *target.entries(inventory)]
+    gone = {kind: next(e for e in everything if e.kind == kind) for kind in kinds}
+    paths = {kind: tmp_path / "backups" / object_path(entry.sha256) for kind, entry in gone.items()}
+    whole = {kind: path.read_bytes() for kind, path in paths.items()}
+    for path in paths.values():
+        path.unlink()
+    full.back_up(target)
+    assert {kind: path.read_bytes() for kind, path in paths.items()} == whole
 
 
 def test_a_lake_file_that_is_not_whole_stops_the_backup_and_no_other_file(full: Any, target: Target) -> None:
