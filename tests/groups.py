@@ -18,13 +18,15 @@ from xdist.scheduler import LoadScopeScheduling
 FOLDER = pytest.StashKey[Path]()
 LAST = "screenshots"
 """The group that starts when nothing else waits: it is for people to look at."""
+SECONDS = 3
+"""What a test of a group takes, roughly."""
 
 
 class GroupScheduling(LoadScopeScheduling):
     """Gives tests of one group to one worker, and all others one by one.
 
-    The largest group comes first. Of the others, those that may take the longest do, so that no worker is left alone
-    with one at the end.
+    What may take the longest comes first, so that no worker is left alone with it at the end: a test by its limit, and
+    a large group by its tests.
     """
 
     _in_order = False
@@ -44,9 +46,10 @@ class GroupScheduling(LoadScopeScheduling):
             self._in_order = True
         super()._assign_work_unit(node)
 
-    def _place(self, unit: tuple[str, dict[str, bool]]) -> tuple[bool, int, float]:
+    def _place(self, unit: tuple[str, dict[str, bool]]) -> tuple[bool, float]:
         scope, tests = unit
-        return scope == LAST, -len(tests), -max(self.written["limits"].get(test, 0) for test in tests)
+        longest = max(self.written["limits"].get(test, 0) for test in tests)
+        return scope == LAST, -max(longest, SECONDS * len(tests))
 
 
 def pytest_configure(config: pytest.Config) -> None:

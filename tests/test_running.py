@@ -46,12 +46,12 @@ def run(folder: Path, *options: str) -> str:
     return done.stdout
 
 
-def test_groups_come_first_then_what_may_take_longest_and_pictures_last(tmp_path: Path) -> None:
+def test_what_may_take_longest_comes_first_then_large_groups_and_pictures_last(tmp_path: Path) -> None:
     said = run(tmp_path, "-p", "xdist", "-n", "1", "--dist", "loadgroup", "-v")
     order = re.findall(r"^\[gw0\].*(?:PASSED|FAILED) \S+::test_(\S+)", said, re.MULTILINE)
     groups, pictures = [f"group[{n}]" for n in range(3)], [f"picture[{n}]" for n in range(4)]
     shared = [*(f"share[{n}]" for n in range(6)), "share_too"]
-    assert order == [*shared, *groups, "longest", "long", "quick", *pictures], said
+    assert order == ["longest", "long", *shared, *groups, "quick", *pictures], said
 
 
 def test_what_shares_a_fixture_of_its_module_shares_a_worker(tmp_path: Path) -> None:
