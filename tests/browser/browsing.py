@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -26,6 +27,19 @@ FLAGS = (
 )
 LAPTOP = (1440, 900)
 PHONE = (390, 844)
+
+
+def looks(theme: str) -> pytest.MarkDecorator:
+    """Parametrises `viewport` and the argument named here: each width once and each theme once; crossed, as drills."""
+    return pytest.mark.parametrize(
+        ("viewport", theme),
+        [
+            pytest.param(LAPTOP, "light", id="laptop-light"),
+            pytest.param(PHONE, "dark", id="phone-dark"),
+            pytest.param(LAPTOP, "dark", id="laptop-dark", marks=pytest.mark.drill),
+            pytest.param(PHONE, "light", id="phone-light", marks=pytest.mark.drill),
+        ],
+    )
 
 
 def executable() -> str:

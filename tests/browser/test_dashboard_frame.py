@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browser.browsing import LAPTOP, PHONE, Window
+from browser.browsing import PHONE, Window, looks
 from playwright.sync_api import Page, expect
 from system_helpers import System
 
@@ -362,8 +362,7 @@ def violations(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("colour_scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+@looks("colour_scheme")
 def test_axe_finds_nothing(
     shop: System, open_window: OpenWindow, viewport: tuple[int, int], colour_scheme: str
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browser.browsing import LAPTOP, PHONE, Window
+from browser.browsing import LAPTOP, PHONE, Window, looks
 from PIL import Image
 from playwright.sync_api import Browser, Error, Page, Request, Response, expect
 from system_helpers import System, wait_for
@@ -26,7 +26,6 @@ AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 TOLERANCE_PX = 2.0
 OpenWindow = Callable[..., Window]
 WIDTHS = pytest.mark.parametrize(("viewport", "phone"), [(LAPTOP, False), (PHONE, True)], ids=["laptop", "phone"])
-SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +54,14 @@ def violations(page: Page) -> list[str]:
     return [f"{one['id']}: {[node['target'] for node in one['nodes']]} {one['help']}" for one in found]
 
 
-@SCHEMES
-@WIDTHS
+@looks("scheme")
 @pytest.mark.parametrize("address", PAGES.values())
 def test_axe_finds_nothing_and_nothing_sticks_out(
-    system: System, open_window: OpenWindow, address: str, viewport: tuple[int, int], phone: bool, scheme: str
+    system: System, open_window: OpenWindow, address: str, viewport: tuple[int, int], scheme: str
 ) -> None:
-    page = open_window(viewport, phone=phone, colour_scheme=scheme, reduced_motion=True).open(system.app_url + address)
+    page = open_window(viewport, phone=viewport == PHONE, colour_scheme=scheme, reduced_motion=True).open(
+        system.app_url + address
+    )
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == viewport[0], "the page scrolls sideways"
     assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")

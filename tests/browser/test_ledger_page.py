@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
-from browser.browsing import LAPTOP, PHONE
+from browser.browsing import PHONE, looks
 from browser.test_dashboard_frame import SMALL_TARGETS, OpenWindow, batch, heading, started, violations, visit
 from playwright.sync_api import Page, expect
 from system_helpers import System
@@ -190,8 +190,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("colour_scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+@looks("colour_scheme")
 def test_these_pages_are_accessible_and_fit_a_phone(
     books: System, open_window: OpenWindow, viewport: tuple[int, int], colour_scheme: str
 ) -> None:

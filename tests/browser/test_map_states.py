@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from browser.browsing import LAPTOP, PHONE
+from browser.browsing import PHONE, looks
 from browser.map_world import (
     CLIENT,
     DAY,
@@ -157,8 +157,7 @@ def test_keys_do_what_the_dialog_says_and_can_be_turned_off(world: World, open_w
     expect(page.get_by_role("radio", name="Linear")).to_be_checked()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [LAPTOP, PHONE])
+@looks("scheme")
 def test_nobody_is_shut_out(world: World, open_window: Open, viewport: tuple[int, int], scheme: str) -> None:
     opened = open_window(viewport, colour_scheme=scheme, phone=viewport == PHONE, reduced_motion=True)
     page = opened.open(world.address(screen="/", **span(*whole(world))))
