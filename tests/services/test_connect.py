@@ -252,6 +252,7 @@ def test_a_sink_that_says_running_and_commits_nothing_is_told(
     assert standing_still(world.log, f"connect-{name}", SystemClock(), 4, time.sleep) is None
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.timeout(600)

@@ -46,6 +46,7 @@ def send(collect: str, batch: str, moments: list[int]) -> None:
         assert answer.status == 202
 
 
+@pytest.mark.drill
 def test_windows_through_redis_survive_a_killed_stream_and_a_flush(redis_server: Any, tmp_path: Path) -> None:
     data, cache = tmp_path / "data", redis_server.url
     ports = [free_port("127.0.0.1") for _ in range(2)]
