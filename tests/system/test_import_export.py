@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,17 @@ def rows() -> list[dict[str, object]]:
         }
         for _ in range(3_000)
     ]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A started system for tests whose clients are their own."""
+    started = System(tmp_path_factory.mktemp("import") / "data")
+    started.start()
+    try:
+        yield started
+    finally:
+        started.stop()
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:
@@ -135,8 +147,9 @@ def test_from_file_to_exported_map(system: System, tmp_path: Path, rows: list[di
 
 
 def test_csv_and_parquet_and_standard_input_give_the_same_map(
-    system: System, tmp_path: Path, rows: list[dict[str, object]]
+    shared: System, tmp_path: Path, rows: list[dict[str, object]]
 ) -> None:
+    system = shared
     some = rows[:500]
     table = tmp_path / "events.csv"
     with table.open("w", newline="") as file:
@@ -158,7 +171,8 @@ def test_csv_and_parquet_and_standard_input_give_the_same_map(
         assert np.array_equal(exported(pq.read_table(out)), expected(wanted, "x", "home", "move")), client
 
 
-def test_import_survives_a_killed_collector(system: System, tmp_path: Path, rows: list[dict[str, object]]) -> None:
+def test_import_survives_a_killed_collector(shared: System, tmp_path: Path, rows: list[dict[str, object]]) -> None:
+    system = shared
     path = write(tmp_path / "events.jsonl", rows * 40)
     # On a busy machine the collector may be back before the import has begun: then once more.
     for _ in range(5):
@@ -171,8 +185,9 @@ def test_import_survives_a_killed_collector(system: System, tmp_path: Path, rows
 
 
 def test_a_recording_too_old_says_how_to_shift_it(
-    system: System, tmp_path: Path, rows: list[dict[str, object]]
+    shared: System, tmp_path: Path, rows: list[dict[str, object]]
 ) -> None:
+    system = shared
     path = write(tmp_path / "old.jsonl", [row | {"event_type": "click"} for row in rows[:10]])
     done = subprocess.run(isotherm("import", str(path), "--to", system.collect_url), capture_output=True, text=True)
     assert done.returncode == 0
