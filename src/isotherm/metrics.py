@@ -195,7 +195,7 @@ BACKUP_AT = _gauge(
     "When the newest backup that is known here was complete; 0: none is known.",
     registry=REGISTRY,
 )
-BACKUP_MAX_AGE = Gauge(
+BACKUP_MAX_AGE = _gauge(
     "isotherm_backup_max_age_seconds", "How old the newest backup may be (backup_max_age_hours).", registry=REGISTRY
 )
 BACKUP_OBJECTS = _gauge(

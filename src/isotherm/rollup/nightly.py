@@ -144,8 +144,8 @@ def _named(verdict: Verdict) -> dict[str, Any]:
 def _tell(ran_at: int | None, did: dict[str, Any]) -> None:
     if ran_at is not None:
         VERIFY_AT.set(ran_at / 1000)
-        for finding in Finding:
-            VERIFY_BUCKETS.labels(finding.value).set(did.get(finding.value, 0))
+    for finding in Finding:
+        VERIFY_BUCKETS.labels(finding.value).set(did.get(finding.value, 0))
 
 
 def _give_way() -> None:

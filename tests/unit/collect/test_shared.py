@@ -3,6 +3,7 @@
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +16,14 @@ from isotherm.collect import shared
 from isotherm.metrics import SHARED_VARIABLES
 
 WORKERS = 3
+CLOSE = {"connection": "close"}
+"""Each request over a connection of its own, of which any worker may have it."""
 Sums = dict[str, float]
 
 
-def scrape(running: RunningCollector) -> Sums:
-    """Every series, by its name with labels; asked over a connection of its own, of which any worker may have it."""
-    answer = httpx.get(running.url + "/metrics", timeout=30)
+def scrape(client: httpx.Client, running: RunningCollector) -> Sums:
+    """Every series, by its name with labels."""
+    answer = client.get(running.url + "/metrics", headers=CLOSE)
     assert answer.status_code == 200
     lines = [line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#")]
     assert len({name for name, _, _ in lines}) == len(lines)
@@ -38,7 +41,8 @@ def counts(found: Sums) -> dict[str, float]:
 class Sender:
     """Sends batches of five events of which one is bad, every second one twice, over new connections."""
 
-    def __init__(self, running: RunningCollector) -> None:
+    def __init__(self, client: httpx.Client, running: RunningCollector) -> None:
+        self.client = client
         self._running = running
         self._number = 0
         self.sums: Counter[str] = Counter()
@@ -54,7 +58,7 @@ class Sender:
 
     def _post(self, body: object) -> None:
         try:
-            answer = httpx.post(self._running.url + "/events/batch", json=body, timeout=30)
+            answer = self.client.post(self._running.url + "/events/batch", json=body, headers=CLOSE)
         except httpx.TransportError:
             self.unanswered += 1
             return
@@ -75,14 +79,28 @@ def folders() -> set[Path]:
     return {path for path in Path("/dev/shm").glob("isotherm-collectors-*") if path.stat().st_uid == os.getuid()}
 
 
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=30) as made:
+        yield made
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[RunningCollector]:
+    made = RunningCollector(tmp_path / "data", collect_workers=WORKERS)
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.stop()
+
+
 @pytest.mark.system
-def test_a_scrape_tells_of_all_workers_and_no_count_goes_back(tmp_path: Path) -> None:
+def test_a_scrape_tells_of_all_workers_and_no_count_goes_back(running: RunningCollector, client: httpx.Client) -> None:
     before = folders()
-    running = RunningCollector(tmp_path / "data", collect_workers=WORKERS).start()
-    sender = Sender(running)
+    running.start()
+    sender = Sender(client, running)
     until(lambda: len(running.workers()) == WORKERS, "all workers run")
     sender.send(40)
-    found = [scrape(running) for _ in range(2 * WORKERS)]
+    found = [scrape(client, running) for _ in range(2 * WORKERS)]
     assert all(map(sender.right, found)), (sender.sums, found[0])
     assert not [name for name in found[0] if "pid=" in name]
     assert [name for name in found[0] if name.startswith("isotherm_build_info{")]
@@ -93,12 +111,12 @@ def test_a_scrape_tells_of_all_workers_and_no_count_goes_back(tmp_path: Path) ->
     started = found[-1]["process_start_time_seconds"]
     seen = [counts(found[-1])]
     os.kill(victim, 9)
-    while len(set(running.workers()) - {victim}) < WORKERS or scrape_or_none(running, seen) is None:
+    while len(set(running.workers()) - {victim}) < WORKERS or scrape_or_none(client, running, seen) is None:
         sender.send(1)
-        scrape_or_none(running, seen)
+        scrape_or_none(client, running, seen)
     sender.send(20)
     until(running.ready, "the collector answers")
-    last = scrape(running)
+    last = scrape(client, running)
     seen.append(counts(last))
     for earlier, later in pairwise(seen):
         assert all(later[name] >= earlier[name] for name in earlier), (earlier, later)
@@ -113,17 +131,17 @@ def test_a_scrape_tells_of_all_workers_and_no_count_goes_back(tmp_path: Path) ->
     assert len(list(mine.glob("*.pid"))) == WORKERS
     running.kill()
     assert mine.exists()
-    again = RunningCollector(tmp_path / "data", collect_workers=WORKERS).start()
-    assert counts(scrape(again)) == {"received": 0, "sent": 0, "failed": 0, "dropped": 0}
+    running.start()
+    assert counts(scrape(client, running)) == {"received": 0, "sent": 0, "failed": 0, "dropped": 0}
     assert mine not in folders()
-    again.stop()
+    running.stop()
     assert folders() <= before
 
 
-def scrape_or_none(running: RunningCollector, seen: list[dict[str, float]]) -> Sums | None:
+def scrape_or_none(client: httpx.Client, running: RunningCollector, seen: list[dict[str, float]]) -> Sums | None:
     """None when the connection went to the process that just died."""
     with suppress(httpx.TransportError):
-        found = scrape(running)
+        found = scrape(client, running)
         seen.append(counts(found))
         return found
     return None
