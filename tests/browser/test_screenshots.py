@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -88,6 +89,11 @@ def point_at_stage(page: Page) -> None:
     expect(page.locator(".flow-reading")).to_contain_text("Rows in the lake")
 
 
+def dead_letters(page: Page) -> None:
+    expect(page.get_by_role("table", name="Dead letters that wait")).to_contain_text("unreadable")
+    page.locator(".system-letters").evaluate("(box) => box.closest('section').scrollIntoView({block: 'center'})")
+
+
 SHOP_LEDGER = "/c/shop/ledger"
 LONG_AGO = "from=2026-01-05T10:00Z&to=2026-01-05T12:00Z"
 NOT_FOUND = ("status of 404",)
@@ -124,6 +130,7 @@ OPEN = [
     State("ledger-no-events", f"{SHOP_LEDGER}?{LONG_AGO}", "Nothing came in this range", ".empty"),
     State("ledger-unknown", "/c/nobody/ledger", "Nothing of nobody has landed yet", ".empty", expected=NOT_FOUND),
     State("system", "/system", "System", ".system-fact"),
+    State("system-dead", "/system", "System", ".system-letters", dead_letters),
     State("setup-waiting", "/setup?client=new-shop", "Set up a site", "[data-state=waiting]"),
     State("setup-green", "/setup?client=shop", "Set up a site", "[data-state=received]"),
     State("missing-page", "/c/x/y/z", "There is no page at this address", ".empty"),
@@ -197,6 +204,15 @@ def populated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             asked = Request(f"{running.app_url}/v1/background?{query}", picture.read_bytes(), method="PUT")
             asked.add_header("content-type", "image/webp")
             urlopen(asked, timeout=30).close()
+        for _ in range(3):
+            bad = batch("shop", "/pricing", 2)
+            bad["events"][1]["x_norm"] = 7
+            assert running.post(bad)["rejected"] == 1
+        named = b'{"client_id": "a-client-whose-name-is-as-long-as-names-may-be.on-any-screen", "events": 1}'
+        for body in (named, b"nonsense"):
+            refused = Request(f"{running.collect_url}/events/batch", body, {"content-type": "application/json"})
+            with pytest.raises(HTTPError):
+                urlopen(refused, timeout=30)
         running.wait_idle()
         yield running
 

@@ -13,8 +13,8 @@ function group(letters: number, hours: number, client: string | null = "shop", r
 describe("dead letters that wait", () => {
   it("are counted, with the oldest of all", () => {
     expect(saysOfLetters({ total: 0, counts: [] }, NOW)).toBeNull();
-    expect(plain(saysOfLetters({ total: 1, counts: [group(1, 2)] }, NOW))).toBe("1 letter waits, the oldest since 2 h ago");
-    expect(plain(saysOfLetters({ total: 1207, counts: [group(1200, 2), group(7, 5)] }, NOW))).toContain("1,207 letters wait, the oldest since 5 h");
+    expect(plain(saysOfLetters({ total: 1, counts: [group(1, 2)] }, NOW))).toBe("1 letter waits, the oldest came 2 h ago");
+    expect(plain(saysOfLetters({ total: 1207, counts: [group(1200, 2), group(7, 5)] }, NOW))).toContain("1,207 letters wait, the oldest came 5 h");
   });
 
   it("are listed by whose they are and why", () => {

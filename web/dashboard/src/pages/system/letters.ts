@@ -36,7 +36,7 @@ export function rowsOf(found: DeadCounts, now: number): readonly Row[] {
 export function saysOfLetters(found: DeadCounts, now: number): string | null {
   if (found.total === 0) return null;
   const oldest = Math.min(...found.counts.map((group) => ms(group.oldest)));
-  return `${plural(found.total, "letter")} ${found.total === 1 ? "waits" : "wait"}, the oldest since ${ago(oldest, now)}`;
+  return `${plural(found.total, "letter")} ${found.total === 1 ? "waits" : "wait"}, the oldest came ${ago(oldest, now)}`;
 }
 
 /** What to type to look at the largest group, and to send it again once its reason is gone. */
