@@ -51,13 +51,17 @@ def test_every_recorded_event_reaches_its_cell(system: System, recording: Record
     assert_books_close(system, recording)
 
 
-def test_deviz_with_its_equal_times_and_scrolls(system: System) -> None:
+@pytest.mark.parametrize("system", [{"land_formats": "parquet,jsonl"}], indirect=True)
+def test_deviz_with_its_equal_times_and_scrolls_in_both_formats(system: System) -> None:
     shift_days = recount.days_into_horizon(DEVIZ, DAYS_AGO)
     expected = recount.read(DEVIZ, shift_days)
     assert import_file(system, DEVIZ, shift_days)["accepted"] == len(expected.events) == 14_251
     system.wait_idle()
     assert_every_map_is_exact(system, expected)
     assert_books_close(system, expected)
+    compared = system.run_json("lake", "compare", "--json")
+    assert compared["rows"] == 14_251
+    assert compared["differences"] == []
     assert_nothing_counts_twice(system, DEVIZ, expected, shift_days)
 
 
@@ -78,16 +82,6 @@ def test_every_event_by_way_of_jsonl(system: System, recording: Recording, shift
     assert_every_map_is_exact(system, recording)
     assert_books_close(system, recording)
     assert_nothing_counts_twice(system, SAPIMOUSE, recording, shift)
-
-
-@pytest.mark.parametrize("system", [{"land_formats": "parquet,jsonl"}], indirect=True)
-def test_both_formats_hold_the_same_rows(system: System) -> None:
-    shift_days = recount.days_into_horizon(DEVIZ, DAYS_AGO)
-    import_file(system, DEVIZ, shift_days)
-    system.wait_idle()
-    compared = system.run_json("lake", "compare", "--json")
-    assert compared["rows"] == 14_251
-    assert compared["differences"] == []
 
 
 @pytest.mark.drill
