@@ -10,14 +10,16 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 from msgspec import Meta, Struct
 
 from isotherm.clock import HOUR_MS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 ENVELOPE_VERSION: Final = 1
 MAX_BODY_BYTES: Final = 512 * 1024
@@ -262,11 +264,13 @@ event_times: Final[Callable[[Event], Any]] = attrgetter("event_time")
 event_types: Final[Callable[[Event], str]] = attrgetter("event_type")
 
 
-def times_ms(events: Sequence[Any]) -> npt.NDArray[np.int64]:
+def times_ms(events: Sequence[Any]) -> "npt.NDArray[np.int64]":
     """Event times as int64 milliseconds, shape (len(events),); finer than a millisecond is cut off.
 
     Raises TypeError when integers and date-times are mixed in one batch; the collector lets no such batch through.
     """
+    import numpy as np  # here, as the commands and the start of `isotherm up` get by without it
+
     raw = list(map(event_times, events))
     if raw and isinstance(raw[0], datetime):
         seconds = np.fromiter(map(datetime.timestamp, raw), np.float64, len(raw))
