@@ -37,9 +37,13 @@ class Cells:
         return pa.Table.from_pylist(rows)
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    made = open_db(f"sqlite://{tmp_path_factory.mktemp('marks') / 'isotherm.db'}")
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services("postgres"))])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    if request.param == "sqlite":
+        url = f"sqlite://{tmp_path_factory.mktemp('marks') / 'isotherm.db'}"
+    else:
+        url = request.getfixturevalue("postgres").new_database()
+    made = open_db(url)
     yield made
     made.dispose()
 
