@@ -1,5 +1,6 @@
 """Worlds: a log, a lake and a database in one folder."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,17 @@ from isotherm.store.db import open_db
 
 
 @pytest.fixture
-def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+def make_world(tmp_path: Path, fresh_db: Path) -> Iterator[Callable[..., World]]:
     made: list[World] = []
 
     def make(**settings: Any) -> World:
         folder = tmp_path / f"data{len(made)}"
         options = {"data": folder, "log": "memory://", "land_flush_bytes": 1 << 20} | settings
         built, clock = Settings(**options), ManualClock(NOW)
+        database = built.data / "isotherm.db"
+        if not built.db and not database.exists():
+            built.data.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(fresh_db, database)
         engine = open_db(built.url("db"))
         manifest = Manifest(engine, clock, built.land_formats[0])
         world = World(
