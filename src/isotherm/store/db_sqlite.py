@@ -1,5 +1,6 @@
 """The relational store as one SQLite file."""
 
+import os
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -45,6 +46,12 @@ def _begin_immediate(connection: Connection) -> None:
 def _explain(path: Path, error: DatabaseError) -> ConfigError | None:
     if isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig):
         return None
+    if not os.access(path.parent, os.W_OK):
+        read_only = os.statvfs(path.parent).f_flag & os.ST_RDONLY
+        why = "its disk is mounted read-only: see what the system says of it" if read_only else "this user may not"
+        return ConfigError(
+            f"{path}: nothing can be written there, {why}; the database itself may be whole ({error.orig})"
+        )
     return ConfigError(
         f"{path}: not a usable database ({error.orig}). Restore it from a backup, or move it away and start "
         "again: the lake's files stay, their list is lost."
