@@ -1,8 +1,8 @@
 """What the ledger costs: landing with and without it, in one process, in many short rounds that take turns.
 
-A machine that others use changes its speed from one second to the next. So a round is short, the two of a pair stand
-side by side, pairs take turns in who is first (ABBA), and what counts is the median of the ratios of the pairs. Beside
-it, the share of landing's CPU time that is spent inside the ledger is measured in every round that has one.
+A machine that others use changes its speed from one second to the next. So a round is short, four rounds are a block
+(with, without, without, with), in which a steady drift cancels, and what counts is the median of the blocks' ratios.
+Beside it, the share of landing's CPU time that is spent inside the ledger is measured in every round that has one.
 """
 
 import gc
@@ -38,7 +38,7 @@ GATE: Final = 3.0
 
 
 def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
-    """Pairs of rounds over the same records; CPU seconds per million events of the landing process."""
+    """Blocks of rounds over the same records; CPU seconds per million events of the landing process."""
     now_ms = SystemClock().now_ms()
     records = _records(sizes, now_ms)
     millions = len(records) * sizes.events / 1e6
@@ -49,19 +49,21 @@ def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
         _round(place, empty, records, now_ms, counted=counted)
     spent: dict[bool, list[float]] = {True: [], False: []}
     inside: list[float] = []
-    for at in range(sizes.ledger_pairs):
-        first = at % 2 == 0
-        for counted in (first, not first):
+    ratios: list[float] = []
+    for _ in range(sizes.ledger_blocks):
+        of_block = {True: 0.0, False: 0.0}
+        for counted in (True, False, False, True):
             seconds, own = _round(place, empty, records, now_ms, counted=counted)
+            of_block[counted] += seconds
             spent[counted].append(seconds / millions)
             inside += [own / seconds] if counted else []
-    ratios = [with_it / without for with_it, without in zip(spent[True], spent[False], strict=True)]
+        ratios.append(of_block[True] / of_block[False])
     lower, middle, upper = (round(100 * (one - 1), 2) for one in _quartiles(ratios))
     return {
         "events": len(records) * sizes.events,
         "records": len(records),
         "page_views": -(-len(records) // BATCHES_OF_A_VIEW),
-        "pairs": len(ratios),
+        "blocks": len(ratios),
         "with_cpu_s_per_million": round(statistics.median(spent[True]), 4),
         "without_cpu_s_per_million": round(statistics.median(spent[False]), 4),
         "added_percent": middle,
@@ -73,15 +75,15 @@ def run(sizes: Sizes, folder: Path) -> dict[str, Any]:
 
 
 def of_ingest(found: dict[str, Any], collector: float) -> tuple[float, float]:
-    """Percent of the CPU time of collecting and landing that the ledger adds: by the pairs, and as timed inside.
+    """Percent of the CPU time of collecting and landing that the ledger adds: by the rounds, and as timed inside.
 
     `collector` is what collecting takes, in CPU seconds per million events.
     """
     landing = found["without_cpu_s_per_million"]
     inside = found["inside_percent"] / 100
     added = (found["added_percent"] / 100 * landing, landing * inside / (1 - inside))
-    by_pairs, by_inside = (round(100 * one / (collector + landing), 2) for one in added)
-    return by_pairs, by_inside
+    by_rounds, by_inside = (round(100 * one / (collector + landing), 2) for one in added)
+    return by_rounds, by_inside
 
 
 def gate(found: dict[str, Any], ingest: dict[str, Any]) -> tuple[str, str, str, bool]:
@@ -95,8 +97,8 @@ def describe(found: dict[str, Any], ingest: dict[str, Any] | None) -> tuple[str,
     (low, high), (least, most) = found["added_percent_quartiles"], found["inside_percent_quartiles"]
     said = (
         f"{found['records']:,} records of {found['events'] // found['records']} events, in {found['page_views']:,} "
-        f"page views, landed in one process with and without the whole ledger, {found['pairs']} pairs of rounds in "
-        f"turns (ABBA). It adds {found['added_percent']} % to landing's CPU time (median of the pairs' ratios; "
+        f"page views, landed in one process with and without the whole ledger, {found['blocks']} blocks of four "
+        f"rounds (ABBA). It adds {found['added_percent']} % to landing's CPU time (median of the blocks' ratios; "
         f"quartiles {low} and {high}); timed inside, {found['inside_percent']} % of it is the ledger's (quartiles "
         f"{least} and {most})."
     )
@@ -106,9 +108,9 @@ def describe(found: dict[str, Any], ingest: dict[str, Any] | None) -> tuple[str,
     ]
     if ingest is not None:
         collector = _collector(ingest)
-        by_pairs, by_inside = of_ingest(found, collector)
+        by_rounds, by_inside = of_ingest(found, collector)
         rows.append(("collecting", collector))
-        said += f" Of collecting and landing together it is {by_pairs} % by the pairs, {by_inside} % as timed inside."
+        said += f" Of collecting and landing together it is {by_rounds} % by the rounds, {by_inside} % as timed inside."
     return said, rows
 
 

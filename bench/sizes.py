@@ -46,8 +46,9 @@ class Sizes:
     """Records of `events` events on the topic that is landed to S3."""
     land_rounds: int
     ledger_records: int
-    """Of `events` events: what one round of the pairs lands."""
-    ledger_pairs: int
+    """Of `events` events: what one round lands."""
+    ledger_blocks: int
+    """Of four rounds each."""
     backup_mb: int
     """Of the lake that is backed up while others send."""
     backup_rate: int
@@ -92,8 +93,8 @@ FULL: Final = Sizes(
     kafka_rounds=6,
     land_records=10_000,
     land_rounds=3,
-    ledger_records=2_000,
-    ledger_pairs=32,
+    ledger_records=1_500,
+    ledger_blocks=24,
     backup_mb=3_000,
     backup_rate=100_000,
     backup_seconds=15,
@@ -135,7 +136,7 @@ QUICK: Final = Sizes(
     land_records=300,
     land_rounds=1,
     ledger_records=300,
-    ledger_pairs=2,
+    ledger_blocks=1,
     backup_mb=20,
     backup_rate=10_000,
     backup_seconds=1,

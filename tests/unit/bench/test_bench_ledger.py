@@ -18,12 +18,12 @@ def test_the_ledger_is_held_against_collecting_and_landing(added: float, cost: f
     """5 CPU seconds of landing and 7 of collecting: what is added to landing is 5/12 of it."""
     from bench import ledger
 
-    quartiles = {"added_percent_quartiles": [1, 2], "inside_percent_quartiles": [0, 0], "pairs": 2, "records": 1}
+    quartiles = {"added_percent_quartiles": [1, 2], "inside_percent_quartiles": [0, 0], "blocks": 2, "records": 1}
     found = {"without_cpu_s_per_million": 5.0, "with_cpu_s_per_million": 6.0, "added_percent": added}
     found |= {"inside_percent": 0.0, "events": 200, "page_views": 1} | quartiles
     ingest = {"targets": {"isotherm": {"cpu_s_per_million": 7.0}}}
     assert ledger.gate(found, ingest)[2:] == (f"{cost} %", met)
     said, rows = ledger.describe(found, ingest)
-    assert f"it is {cost} % by the pairs, 0.0 % as timed inside" in said
+    assert f"it is {cost} % by the rounds, 0.0 % as timed inside" in said
     assert rows[-1] == ("collecting", 7.0)
     assert len(ledger.describe(found, None)[1]) == 2
