@@ -17,9 +17,9 @@ const COLUMNS: readonly Column<Row>[] = [
       </>
     ),
   },
+  { key: "letters", head: "Letters", numeric: true, cell: (row) => row.letters },
   { key: "reason", head: "Reason", cell: (row) => <code>{row.reason}</code> },
   { key: "stage", head: "Stage", cell: (row) => row.stage },
-  { key: "letters", head: "Letters", numeric: true, cell: (row) => row.letters },
   { key: "oldest", head: "Oldest", numeric: true, cell: (row) => row.oldest },
 ];
 
@@ -67,7 +67,7 @@ function Found({ found, now }: { readonly found: DeadCounts; readonly now: numbe
       <p class="system-says">
         They are kept whole. Look at one, and once its reason is gone send it again: it goes through the same door and cannot count twice.
       </p>
-      <CodeBlock label="Terminal" code={commandsFor(found)} />
+      <CodeBlock label="Terminal" code={commandsFor(found)} wrap />
     </div>
   );
 }
