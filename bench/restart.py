@@ -34,8 +34,10 @@ from isotherm.events import Counts, encode_envelope, hour_of, record_id, record_
 from isotherm.land.manifest import Manifest
 from isotherm.store.db import open_db
 
-GROUP: Final = 32
+GROUP: Final = 64
 """Records that share one commit while the log is filled, as under load."""
+ALONE: Final = 1 / 500_000
+"""Per byte and round so many records have a commit each, as of few senders: a kill has each commit checked."""
 NEWEST_SHARE: Final = 0.2
 """Of the bytes, so much at least lies in the newest file of the log: after a kill it is the one that is read whole."""
 MARGIN: Final = 1.15
@@ -187,8 +189,10 @@ class _Deployment:
         while True:
             waiting, newest = self._waiting(log)
             if waiting >= MARGIN * size and newest >= NEWEST_SHARE * size:
-                return
+                break
             log.append([self._record(next(self.numbers)) for _ in range(GROUP)])
+        for _ in range(round(ALONE * size)):
+            log.append([self._record(next(self.numbers))])
 
     def _waiting(self, log: EventLog) -> tuple[int, int]:
         """Bytes of the log that have not landed, by the share of the records; and bytes of the newest file."""
