@@ -165,7 +165,7 @@ class Workers:
     def _guarded(self, name: str, run: Callable[[threading.Event], None]) -> None:
         try:
             run(self.stop)
-        except Exception:
+        except BaseException:  # a panic inside a library is no Exception, and may leave it unusable in this process
             self._logger.exception("thread failed, the process ends", thread=name)
             self.broken = True
             self._failed()
