@@ -150,6 +150,7 @@ OF_LANDING = {
     "from isotherm.land import rounds",
     "from isotherm.land.find import MAX_FOUND, MAX_SPAN_MS",
     "from isotherm.land.letters import Entry, Wanted",
+    "from isotherm.land.steady import leaps",
 }
 """What is used of landing: rows of tables and names. What opens a file of the lake is handed to the app by `cli`."""
 
