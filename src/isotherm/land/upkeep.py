@@ -139,9 +139,12 @@ class Upkeep:
         return self._in_chunks(views.forget, views.FORGOTTEN_AT_ONCE, self._landed_until(now_ms))
 
     def _landed_until(self, now_ms: int) -> int:
-        """The moment (ms) up to which everything that was received is landed."""
+        """The moment (ms) up to which everything that was received is landed.
+
+        Not later than what came last, by the clock that received it: ours may be hours ahead.
+        """
         landed = self._manifest.progress(self._log.identity)
-        until = now_ms
+        until = min(now_ms, max((done.received_until or 0 for done in landed.values()), default=now_ms))
         for partition, head in self._log.heads(self._log.partitions()).items():
             following, received_until = landed.get(partition, (0, None))
             if head > following:
