@@ -47,8 +47,7 @@ def metrics_page() -> str:
         "`rollup` and `stream` on their `health_port`. On Linux, `process_*` tell memory, CPU, open files and the\n"
         "start of each process. Several collector workers (`collect_workers`) answer as one: whichever is asked tells\n"
         "the sums of all, also of those that ended. Alerts over them are in `deploy/prometheus`, a dashboard in\n"
-        "`deploy/grafana`.\n\n"
-        + _table(("metric", "kind", "meaning"), sorted(rows))
+        "`deploy/grafana`.\n\n" + _table(("metric", "kind", "meaning"), sorted(rows))
     )
 
 
