@@ -49,9 +49,11 @@ def test_a_backup_beside_a_running_system_becomes_another_one(tmp_path: Path) ->
         thread.start()
         try:
             before = len(acknowledged)
-            first = json.loads(ask("backup", "--data", str(system.data), "--to", place, "--json")[1])
+            first = json.loads(
+                ask("backup", "--data", str(system.data), "--to", place, "--limit-rate", "0", "--json")[1]
+            )
             between = len(acknowledged)
-            code, said, _ = ask("backup", "--data", str(system.data), "--to", place, "--keep", "1")
+            code, said, _ = ask("backup", "--data", str(system.data), "--to", place, "--limit-rate", "0", "--keep", "1")
         finally:
             done.set()
             thread.join()
@@ -92,7 +94,7 @@ def test_the_rehearsal_says_what_was_achieved_and_finds_what_is_wrong(tmp_path: 
         for number in range(50):
             system.post(batch(number))
         system.wait_idle()
-        assert ask("backup", "--data", str(system.data), "--to", place)[0] == 0
+        assert ask("backup", "--data", str(system.data), "--to", place, "--limit-rate", "0")[0] == 0
     finally:
         system.stop()
     code, said, problem = ask("restore", "--from", place, "--drill", "--json")

@@ -51,7 +51,8 @@ def command(
         float | None,
         Parameter(
             help="Read at most so many megabytes a second, so that others come first; what is new is read twice. 0: no "
-            f"limit, as without `isotherm up` beside it and with --verify. [default: {BESIDE_MB_PER_S:g}]"
+            "limit, and not at the lowest priority: for a machine that is never idle. Without `isotherm up` beside it, "
+            f"and with --verify, there is no limit. [default: {BESIDE_MB_PER_S:g}]"
         ),
     ] = None,
     json: AsJson = False,
@@ -59,8 +60,8 @@ def command(
     """Take a backup of everything while it runs: tables, lake, maps, and what waits on the log.
 
     Only what is not there yet is copied. A backup is there once it is complete; one that was interrupted leaves
-    nothing but a good start for the next. Runs at low priority, beside `isotherm up` or without it. With --list or
-    --verify nothing is taken; exit code 1 when an object is missing or damaged.
+    nothing but a good start for the next. Runs at the lowest priority, beside `isotherm up` or without it. With
+    --list or --verify nothing is taken; exit code 1 when an object is missing or damaged.
 
     Examples:
 
@@ -90,7 +91,8 @@ def command(
         return _verify(target, json=json)
     if listed:
         return _list(target, json=json)
-    step_back()
+    if limit_rate != 0:
+        step_back()
     inventory, pruned = _take(chosen, target), None
     if keep is not None:
         from isotherm.backup.keep import prune
