@@ -301,6 +301,13 @@ class DiskState(Struct, kw_only=True):
     size: Annotated[int, Meta(ge=0, description="Bytes.")]
 
 
+class LostMaps(Struct, kw_only=True):
+    """Published maps that went with a damaged part of the tile store, and wait to be made again."""
+
+    buckets: Annotated[dict[str, int], Meta(description="How many buckets, by level; reading their maps answers 503.")]
+    parts: Annotated[list[str], Meta(description="Parts of the tile store that were set aside, to be looked at.")]
+
+
 class BackupState(Struct, kw_only=True):
     """The newest backup that `isotherm backup` wrote down here."""
 
@@ -322,6 +329,7 @@ class StatusAnswer(Struct, kw_only=True):
     stream: Annotated[StreamState | None, Meta(description="Null in a process that counts no live windows.")]
     problems: Annotated[list[str], Meta(description="What is not well, each in a sentence that says what to do.")]
     freshness: Annotated[dict[str, LevelFreshness], Meta(description="By level: hour, day, week.")]
+    lost: LostMaps
     retention_days: Annotated[dict[str, int], Meta(description="How long log, raw, hour, day and week are kept.")]
     rounds: Annotated[
         dict[str, Round],
