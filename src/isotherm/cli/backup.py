@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from isotherm.cli.roles import Parts
 
 _MEGABYTE: Final = 1e6
-BESIDE_MB_PER_S: Final = 40.0
-"""Beside a deployment that runs: 72 GB of new files an hour, and the log's disk has time for those who send."""
+BESIDE_MB_PER_S: Final = 10.0
+"""Beside a deployment that runs: 18 GB of new files an hour, and the log's disk has time for those who send."""
 
 To = Annotated[
     str,

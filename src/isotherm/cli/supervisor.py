@@ -22,6 +22,9 @@ from isotherm.errors import IsothermError
 PROBE_SECONDS: Final = 5.0
 PROBES: Final = 3
 START_SECONDS: Final = 90.0
+HEAD_START_SECONDS: Final = 3.0
+"""So long at most a role waits for those before it to be healthy: starting at once they slow each other down, and who
+sends waits for the collector alone."""
 STOP_SECONDS: Final = 30.0
 FIRST_DEATHS: Final = 5
 """A child that was killed before it ever worked is tried so often; one that ends by itself has said why it cannot."""
@@ -88,7 +91,10 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_to_stop, signal.Signals(number).name)
-        keepers = {role.name: asyncio.create_task(self._keep(role), name=role.name) for role in self.roles}
+        keepers = {
+            role.name: asyncio.create_task(self._keep(role, self.roles[:place]), name=role.name)
+            for place, role in enumerate(self.roles)
+        }
         try:
             if await self._until_ready(keepers):
                 ready()
@@ -108,13 +114,17 @@ class Supervisor:
 
     async def _until_ready(self, keepers: dict[str, "asyncio.Task[None]"]) -> bool:
         """Wait for every role's first healthy answer; False when there is something else to do."""
-        ready = asyncio.gather(*(role.healthy.wait() for role in self.roles))
-        await self._first(ready, self.stopping.wait(), *keepers.values())
+        return await self._healthy(self.roles, *keepers.values()) and not self.stopping.is_set()
+
+    async def _healthy(self, roles: Sequence[Role], *others: Awaitable[Any]) -> bool:
+        """Wait until all of the roles are healthy, one of the others is done, or everything stops. Whether they are."""
+        ready = asyncio.gather(*(role.healthy.wait() for role in roles))
+        await self._first(ready, self.stopping.wait(), *others)
         done = ready.done()
         ready.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await ready
-        return done and not self.stopping.is_set()
+        return done
 
     @staticmethod
     async def _first(*things: Awaitable[Any]) -> None:
@@ -125,8 +135,10 @@ class Supervisor:
             if task is not thing:
                 task.cancel()
 
-    async def _keep(self, role: Role) -> None:
-        """Start the role again and again until the supervisor stops."""
+    async def _keep(self, role: Role, first: Sequence[Role]) -> None:
+        """Start the role again and again until the supervisor stops; those before it have a head start."""
+        if first:
+            await self._healthy(first, asyncio.sleep(HEAD_START_SECONDS))
         while not self.stopping.is_set():
             process = await self._start(role)
             watch = asyncio.create_task(self._probe(role, process))

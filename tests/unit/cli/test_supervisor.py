@@ -97,6 +97,46 @@ def test_stops_in_the_order_of_the_roles(fake: Path) -> None:
     assert names(fake, "stops") == ["first", "second"]
 
 
+@pytest.mark.parametrize("how", ["serves", "hangs"])
+def test_the_first_has_a_head_start_and_no_more(fake: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """The second starts when the first is healthy, or has had its time."""
+    monkeypatch.setattr(supervisor, "HEAD_START_SECONDS", 0.5 if how == "hangs" else 600)
+    if how == "hangs":
+        (fake / "hang").touch()
+    seen: list[bool] = []
+
+    async def play() -> None:
+        first, second = role(fake, "first", how), role(fake, "second")
+        keeper = made([first, second], Log())
+        task = asyncio.create_task(keeper.run(lambda: None))
+        await until(lambda: second.process is not None)
+        seen.append(first.healthy.is_set())
+        await until(second.healthy.is_set)
+        keeper.stopping.set()
+        (fake / "hang").unlink(missing_ok=True)
+        await task
+
+    asyncio.run(play())
+    assert seen == [how == "serves"]
+
+
+def test_stopped_meanwhile_the_second_never_starts(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "HEAD_START_SECONDS", 600)
+    (fake / "hang").touch()
+
+    async def play() -> None:
+        first, second = role(fake, "first", "hangs"), role(fake, "second")
+        keeper = made([first, second], Log())
+        task = asyncio.create_task(keeper.run(lambda: None))
+        await until(lambda: first.process is not None)
+        keeper.stopping.set()
+        (fake / "hang").unlink()
+        await task
+        assert second.process is None
+
+    asyncio.run(play())
+
+
 def test_a_killed_child_comes_back(fake: Path) -> None:
     async def play() -> None:
         one = role(fake, "one")
