@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Generator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,31 @@ class System:
         done = self.run(*arguments)
         assert done.stdout, done.stderr
         return json.loads(done.stdout)
+
+
+@contextmanager
+def role(data: Path, *arguments: str, number: int = 0) -> Generator[Path]:
+    """A role as its own process, ended by Ctrl-C, after which it must have ended well; gives the file of what it said.
+
+    `number` tells several of one role apart.
+    """
+    said = data.with_name(f"{arguments[0]}-{number}.stderr")
+    with said.open("wb") as file:
+        process = subprocess.Popen(
+            isotherm(*arguments, "--data", str(data)),
+            env=environment(land_flush_seconds=0.2, retile_min_seconds=0.2), stderr=file, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield said
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            code = process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+    assert code == 0, said.read_text()
+    assert "Traceback" not in said.read_text()
 
 
 def fetch(url: str, *, nothing: Container[int] = (503,)) -> Any:

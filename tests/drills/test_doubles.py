@@ -4,41 +4,18 @@ Two landers and schedulers on servers: tests/services/test_drills.py.
 """
 
 import json
-import signal
 import subprocess
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from drilling import account, books_close, loaded, settle
-from system_helpers import System, environment, healthy, isotherm, wait_for
+from system_helpers import System, environment, healthy, isotherm, role, wait_for
 
 from isotherm.cli.processes import free_port
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(600)]
-
-
-@contextmanager
-def role(data: Path, number: int, *arguments: str) -> Generator[Path]:
-    """A role as its own process, ended by Ctrl-C; gives the file of what it said."""
-    said = data.with_name(f"{arguments[0]}-{number}.stderr")
-    with said.open("wb") as file:
-        process = subprocess.Popen(
-            isotherm(*arguments, "--data", str(data)),
-            env=environment(land_flush_seconds=0.2, retile_min_seconds=0.2), stderr=file, start_new_session=True,
-        )  # fmt: skip
-    try:
-        yield said
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            code = process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
-    assert code == 0, said.read_text()
 
 
 def test_a_second_up_and_roles_beside_it_are_refused_by_name(tmp_path: Path) -> None:
@@ -70,8 +47,8 @@ def test_two_collectors_and_two_landers_on_one_folder(tmp_path: Path) -> None:
     loads = []
     with ExitStack() as running:
         for number, port in enumerate(ports):
-            running.enter_context(role(data, number, "collect", "--collect-port", str(port)))
-            running.enter_context(role(data, number, "land"))
+            running.enter_context(role(data, "collect", "--collect-port", str(port), number=number))
+            running.enter_context(role(data, "land", number=number))
             wait_for("the collector", lambda port=port: healthy(f"http://127.0.0.1:{port}"), 60)
         third = system.run("collect", "--collect-port", str(ports[0]))
         assert third.returncode == 1
@@ -101,7 +78,7 @@ def test_a_second_scheduler_is_refused_by_name(tmp_path: Path) -> None:
             load.flows()
     finally:
         system.stop()
-    with role(data, 1, "rollup") as said:
+    with role(data, "rollup", number=1) as said:
         wait_for("the first to run", lambda: "running" in said.read_text(), 60)
         second = system.run("rollup")
         assert second.returncode == 1

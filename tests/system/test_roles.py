@@ -1,36 +1,14 @@
 """Each role by itself: collect, land, rollup, serve as four processes on one data folder."""
 
 import json
-import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-from system_helpers import environment, fetch, healthy, isotherm, wait_for
+from system_helpers import environment, fetch, healthy, isotherm, role, wait_for
 
 from isotherm.cli.processes import free_port
-
-
-@contextmanager
-def role(data: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A role as its own process; ends cleanly on Ctrl-C."""
-    said = data.with_name(f"{arguments[0]}.stderr")
-    with said.open("wb") as file:
-        process = subprocess.Popen(
-            isotherm(*arguments, "--data", str(data)),
-            env=environment(land_flush_seconds=0.2, retile_min_seconds=0.2), stderr=file, start_new_session=True,
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        code = process.wait(timeout=60)
-    assert code == 0, said.read_text()
-    assert "Traceback" not in said.read_text()
 
 
 def test_the_roles_one_by_one_make_the_same_map(tmp_path: Path) -> None:

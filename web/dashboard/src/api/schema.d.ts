@@ -1060,6 +1060,18 @@ export interface components {
             updated_at: string;
         };
         /**
+         * LostMaps
+         * @description Published maps that went with a damaged part of the tile store, and wait to be made again.
+         */
+        LostMaps: {
+            /** @description How many buckets, by level; reading their maps answers 503. */
+            buckets: {
+                [key: string]: number;
+            };
+            /** @description Parts of the tile store that were set aside, to be looked at. */
+            parts: string[];
+        };
+        /**
          * MarksAnswer
          * @description The marks of several screens, in the order asked for, each once.
          */
@@ -1356,6 +1368,7 @@ export interface components {
             lander: components["schemas"]["LanderState"] | null;
             /** @description Null before the first measurement. */
             ledger: components["schemas"]["LedgerState"] | null;
+            lost: components["schemas"]["LostMaps"];
             /** @description When ledger, verification and stores were measured, ms since 1970. */
             measured_at: number | null;
             /**
