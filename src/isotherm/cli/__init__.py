@@ -8,6 +8,7 @@ import difflib
 import os
 import sys
 from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from typing import Final
 
 from cyclopts import App, CycloptsError, Group
@@ -167,6 +168,20 @@ def _wrong_usage(error: CycloptsError) -> int:
     return 2
 
 
+class _NoPandas(MetaPathFinder):
+    """Says that there is no pandas.
+
+    pyarrow imports it with the first array it makes, wherever chDB brought it along: 49 MB and half a second of each
+    process, for conversions that no command uses.
+    """
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        """Nothing for every name but pandas; raises ModuleNotFoundError for that."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("isotherm does without pandas", name=fullname)
+
+
 def main() -> None:
     """The entry point of the `isotherm` program."""
+    sys.meta_path.insert(0, _NoPandas())
     sys.exit(run())

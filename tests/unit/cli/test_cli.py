@@ -46,6 +46,15 @@ def test_help_imports_nothing_heavy() -> None:
         assert f"'{heavy}'" not in done.stderr
 
 
+def test_the_program_does_without_pandas() -> None:
+    # pyarrow looks for it with the first array, which the ledger's modules make when they are imported.
+    code = "import sys; from isotherm.cli import main; sys.argv = ['isotherm', 'ledger', '--help']; {}; main()"
+    told = "import atexit; atexit.register(lambda: print([n in sys.modules for n in ('pyarrow', 'pandas')]))"
+    done = subprocess.run([sys.executable, "-c", code.format(told)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("[True, False]\n")
+
+
 def test_modules_are_named_for_their_commands() -> None:
     folder = Path(processes.__file__).parent
     for name, _, _ in COMMANDS:
