@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
@@ -59,7 +59,8 @@ def alive(pid: int) -> bool:
 class System:
     """One `isotherm up` on the folder `data`; `settings` are given by environment variables.
 
-    `collect_url` and `app_url` are valid after `start`, and change when it is started again.
+    `collect_url` and `app_url` are valid after `start`, and change when it is started again. As a context manager it
+    starts, and stops as `stop` says.
     """
 
     def __init__(self, data: Path, **settings: Any) -> None:
@@ -67,6 +68,17 @@ class System:
         self.settings = QUICK | {"log_level": "info"} | settings
         self.process: subprocess.Popen[bytes] | None = None
         self.collect_url = self.app_url = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self._give_up()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def log_file(self) -> Path:
@@ -155,11 +167,15 @@ class System:
         try:
             code = self.process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            self._give_up()
             raise AssertionError(f"isotherm up did not stop in {STOP_SECONDS} s:\n{self.said()}") from None
         assert code == 0, f"isotherm up ended with {code}:\n{self.said()}"
         assert not any(map(alive, family)), f"processes were left behind:\n{self.said()}"
+
+    def _give_up(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def get(self, path: str, **query: Any) -> Any:
         """The JSON answer of the app; retries while it is between two lives."""

@@ -27,9 +27,7 @@ ZONES = ("Pacific/Kiritimati", "Asia/Kolkata", "America/St_Johns")
 def test_the_host_is_in_another_time_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
     monkeypatch.setenv("TZ", zone)
     name = f"zone-{zone.replace('/', '-')}"
-    system = System(tmp_path / "data")
-    system.start()
-    try:
+    with System(tmp_path / "data") as system:
         first = now_hour()
         with loaded(system, name) as load:
             load.flows(60)
@@ -42,8 +40,6 @@ def test_the_host_is_in_another_time_zone(tmp_path: Path, monkeypatch: pytest.Mo
             query = {"client_id": name, "screen_id": "home", "dt": f"{at:%Y-%m-%d}", "hour": f"{at:%H}"}
             events += sum(cell["count"] for cell in system.get("/heatmap/hourly", **query)["cells"])
         assert events == load.events * len(load.acknowledged)
-    finally:
-        system.stop()
     # The commands by themselves, in that zone too.
     day = datetime.now(UTC)
     again = system.run("rollup", "--from", f"{day:%Y-%m-%d}T00:00", "--to", f"{day:%Y-%m-%d}T23:00")
@@ -72,12 +68,8 @@ def turning(data: Path) -> Generator[Turned]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", paths)
         patch.setenv("DRILL_CLOCK_FILE", str(file))
-        system = System(data)
-        system.start()
-        try:
+        with System(data) as system:
             yield Turned(system, file)
-        finally:
-            system.stop()
 
 
 def test_the_clock_goes_forward_and_back_by_hours(tmp_path: Path) -> None:

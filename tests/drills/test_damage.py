@@ -181,13 +181,10 @@ def test_the_database_is_damaged_and_the_log_is_whole(system: System, tmp_path: 
     done = restored.run("restore", "--from", place)
     assert done.returncode == 0, done.stderr
     load.system = restored
-    restored.start()
-    try:
+    with restored:
         settle(restored)
         account(name, load, [time.monotonic() - began])
         books_close(restored)
-    finally:
-        restored.stop()
 
 
 def test_a_segment_of_the_log_is_cut_after_landing(system: System) -> None:

@@ -37,84 +37,78 @@ def finish(name: str, store: str, load: Load, path: Path, seconds: list[float]) 
 @pytest.mark.parametrize("store", SIZES)
 def test_the_disk_of_a_store_is_full(tmp_path: Path, store: str) -> None:
     name = f"{store}-full"
-    with disk(tmp_path / "disk", SIZES[store]) as small:
-        system = System(tmp_path / "data", disk_reserve_bytes=0, **settings_of(store, small.path))
-        system.start()
-        try:
-            with loaded(system, name) as load:
-                load.flows()
-                until = time.monotonic() + FULL_SECONDS
-                while time.monotonic() < until:
-                    small.fill()
-                    time.sleep(0.2)
-                if store == "log":
-                    wait_for("the collector to say why", lambda: "is full" in " ".join(load.refusals), 60)
-                elif store == "lake":
-                    wait_for("the lander to say why", says(system, "No space left"), 60)
-                small.free()
-                since = time.monotonic()
-                load.flows()
-                answered = time.monotonic() - since
-            settle(system)
-            finish(name, store, load, small.path, [answered, time.monotonic() - since])
-            # Whatever else is full, the collector takes what comes; a full log is told, and nothing else.
-            assert load.answers.keys() == ({"202", "503"} if store == "log" else {"202"})
-        finally:
-            system.stop()
+    with (
+        disk(tmp_path / "disk", SIZES[store]) as small,
+        System(tmp_path / "data", disk_reserve_bytes=0, **settings_of(store, small.path)) as system,
+    ):
+        with loaded(system, name) as load:
+            load.flows()
+            until = time.monotonic() + FULL_SECONDS
+            while time.monotonic() < until:
+                small.fill()
+                time.sleep(0.2)
+            if store == "log":
+                wait_for("the collector to say why", lambda: "is full" in " ".join(load.refusals), 60)
+            elif store == "lake":
+                wait_for("the lander to say why", says(system, "No space left"), 60)
+            small.free()
+            since = time.monotonic()
+            load.flows()
+            answered = time.monotonic() - since
+        settle(system)
+        finish(name, store, load, small.path, [answered, time.monotonic() - since])
+        # Whatever else is full, the collector takes what comes; a full log is told, and nothing else.
+        assert load.answers.keys() == ({"202", "503"} if store == "log" else {"202"})
 
 
 @needs_mounts
 @pytest.mark.drill
 @pytest.mark.timeout(900)
 def test_the_log_stops_before_its_disk_is_full(tmp_path: Path) -> None:
-    with disk(tmp_path / "disk", 64) as small:
-        system = System(tmp_path / "data", disk_reserve_bytes=16 << 20, **settings_of("log", small.path))
-        system.start()
-        try:
-            with loaded(system, "log-reserve") as load:
-                load.flows()
-                small.fill()
-                wait_for("the collector to say why", lambda: "disk_reserve_bytes" in " ".join(load.refusals), 60)
-                small.free()
-                since = time.monotonic()
-                load.flows()
-                answered = time.monotonic() - since
-            settle(system)
-            finish("log-reserve", "log", load, small.path, [answered, time.monotonic() - since])
-            assert load.answers.keys() == {"202", "503"}
-        finally:
-            system.stop()
+    with (
+        disk(tmp_path / "disk", 64) as small,
+        System(tmp_path / "data", disk_reserve_bytes=16 << 20, **settings_of("log", small.path)) as system,
+    ):
+        with loaded(system, "log-reserve") as load:
+            load.flows()
+            small.fill()
+            wait_for("the collector to say why", lambda: "disk_reserve_bytes" in " ".join(load.refusals), 60)
+            small.free()
+            since = time.monotonic()
+            load.flows()
+            answered = time.monotonic() - since
+        settle(system)
+        finish("log-reserve", "log", load, small.path, [answered, time.monotonic() - since])
+        assert load.answers.keys() == {"202", "503"}
 
 
 @needs_mounts
 @pytest.mark.drill
 @pytest.mark.timeout(900)
 def test_the_lake_is_read_only_for_a_while(tmp_path: Path) -> None:
-    with disk(tmp_path / "disk", SIZES["lake"]) as small:
-        system = System(tmp_path / "data", **settings_of("lake", small.path))
-        system.start()
-        try:
-            with loaded(system, "lake-read-only") as load:
-                load.flows()
+    with (
+        disk(tmp_path / "disk", SIZES["lake"]) as small,
+        System(tmp_path / "data", **settings_of("lake", small.path)) as system,
+    ):
+        with loaded(system, "lake-read-only") as load:
+            load.flows()
 
-                def protect() -> bool:
-                    try:
-                        small.read_only()
-                    except subprocess.CalledProcessError:
-                        return False
-                    return True
+            def protect() -> bool:
+                try:
+                    small.read_only()
+                except subprocess.CalledProcessError:
+                    return False
+                return True
 
-                wait_for("a moment without a file that is written", protect, 30)
-                wait_for("the lander to say why", says(system, "Read-only file system"), 60)
-                small.writable()
-                since = time.monotonic()
-                load.flows()
-                answered = time.monotonic() - since
-            settle(system)
-            finish("lake-read-only", "lake", load, small.path, [answered, time.monotonic() - since])
-            assert load.answers.keys() == {"202"}
-        finally:
-            system.stop()
+            wait_for("a moment without a file that is written", protect, 30)
+            wait_for("the lander to say why", says(system, "Read-only file system"), 60)
+            small.writable()
+            since = time.monotonic()
+            load.flows()
+            answered = time.monotonic() - since
+        settle(system)
+        finish("lake-read-only", "lake", load, small.path, [answered, time.monotonic() - since])
+        assert load.answers.keys() == {"202"}
 
 
 @needs_mounts
@@ -126,9 +120,7 @@ def test_nothing_starts_on_a_read_only_disk(tmp_path: Path, store: str) -> None:
     name, whole = f"{store}-read-only-at-start", store == "data"
     with disk(tmp_path / "disk", 256) as small:
         data = small.path / "data" if whole else tmp_path / "data"
-        system = System(data, disk_reserve_bytes=0, **({} if whole else settings_of(store, small.path)))
-        system.start()
-        try:
+        with System(data, disk_reserve_bytes=0, **({} if whole else settings_of(store, small.path))) as system:
             with loaded(system, name) as load:
                 load.flows()
             settle(system)
@@ -142,8 +134,6 @@ def test_nothing_starts_on_a_read_only_disk(tmp_path: Path, store: str) -> None:
             system.start()
             settle(system)
             finish(name, store, load, small.path, [time.monotonic() - began])
-        finally:
-            system.stop()
 
 
 def children(pid: int) -> list[int]:
@@ -175,9 +165,7 @@ def few_files(pids: list[int]) -> Generator[None]:
 @pytest.mark.parametrize("role", ["collect", "app"])
 def test_a_process_has_no_file_handle_left(tmp_path: Path, role: str) -> None:
     name = f"{role}-without-handles"
-    system = System(tmp_path / "data")
-    system.start()
-    try:
+    with System(tmp_path / "data") as system:
         # Each request is a connection of its own: an answer needs a handle.
         with loaded(system, name, reconnect=True) as load:
             load.flows()
@@ -191,8 +179,6 @@ def test_a_process_has_no_file_handle_left(tmp_path: Path, role: str) -> None:
         settle(system)
         account(name, load, [answered, time.monotonic() - since])
         books_close(system, name)
-    finally:
-        system.stop()
 
 
 @needs_mounts
@@ -204,8 +190,7 @@ def test_the_disk_of_the_backups_is_full(tmp_path: Path) -> None:
     system = System(tmp_path / "data")
     with disk(tmp_path / "disk", 64) as small:
         place = f"file://{small.path / 'backups'}"
-        system.start()
-        try:
+        with system:
             with loaded(system, name) as load:
                 load.flows()
                 first = system.run("backup", "--to", place, "--json")
@@ -230,16 +215,11 @@ def test_the_disk_of_the_backups_is_full(tmp_path: Path) -> None:
             assert load.answers.keys() == {"202"}
             account(name, load, [time.monotonic() - began])
             books_close(system)
-        finally:
-            system.stop()
         restored = System(tmp_path / "restored")
         done = restored.run("restore", "--from", place)
         assert done.returncode == 0, done.stderr
         load.system = restored
-        restored.start()
-        try:
+        with restored:
             settle(restored)
             account(f"{name}-restored", load, [])
             books_close(restored)
-        finally:
-            restored.stop()

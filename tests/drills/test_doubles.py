@@ -19,9 +19,7 @@ pytestmark = [pytest.mark.drill, pytest.mark.timeout(600)]
 
 
 def test_a_second_up_and_roles_beside_it_are_refused_by_name(tmp_path: Path) -> None:
-    system = System(tmp_path / "data")
-    system.start()
-    try:
+    with System(tmp_path / "data") as system:
         with loaded(system, "two-ups") as load:
             load.flows()
             for arguments, words in (
@@ -37,8 +35,6 @@ def test_a_second_up_and_roles_beside_it_are_refused_by_name(tmp_path: Path) -> 
         account("two-ups", load, [settle(system)])
         books_close(system)
         assert load.answers.keys() == {"202"}
-    finally:
-        system.stop()
 
 
 def test_two_collectors_and_two_landers_on_one_folder(tmp_path: Path) -> None:
@@ -59,45 +55,32 @@ def test_two_collectors_and_two_landers_on_one_folder(tmp_path: Path) -> None:
             loads.append(running.enter_context(loaded(sending, f"two-{number}")))
         for load in loads:
             load.flows(100)
-    system.start()
-    try:
+    with system:
         settled = settle(system)
         for load in loads:
             account(f"two-collectors-two-landers-{load.client_id[-1]}", load, [settled])
         books_close(system)
-    finally:
-        system.stop()
 
 
 def test_a_second_scheduler_is_refused_by_name(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    system = System(data)
-    system.start()
-    try:
-        with loaded(system, "two-schedulers") as load:
-            load.flows()
-    finally:
-        system.stop()
+    with System(data) as system, loaded(system, "two-schedulers") as load:
+        load.flows()
     with role(data, "rollup", number=1) as said:
         wait_for("the first to run", lambda: "running" in said.read_text(), 60)
         second = system.run("rollup")
         assert second.returncode == 1
         assert str(data / "olap") in second.stderr
         assert "Traceback" not in second.stderr
-    system.start()
-    try:
+    with system:
         account("two-schedulers", load, [settle(system)])
         books_close(system)
-    finally:
-        system.stop()
 
 
 def test_two_backups_at_once_to_one_place(tmp_path: Path) -> None:
     """Both may work; whatever they left, the next one is whole."""
     place = f"file://{tmp_path / 'backups'}"
-    system = System(tmp_path / "data")
-    system.start()
-    try:
+    with System(tmp_path / "data") as system:
         with loaded(system, "two-backups") as load:
             load.flows(100)
             arguments = isotherm("backup", "--data", str(system.data), "--to", place, "--json")
@@ -116,17 +99,12 @@ def test_two_backups_at_once_to_one_place(tmp_path: Path) -> None:
         last = system.run("backup", "--to", place, "--json")
         assert last.returncode == 0, last.stderr
         assert json.loads(last.stdout)["events"] == load.events * len(load.acknowledged)
-    finally:
-        system.stop()
     began = time.monotonic()
     other = System(tmp_path / "other")
     done = other.run("restore", "--from", place)
     assert done.returncode == 0, done.stderr
-    other.start()
-    try:
+    with other:
         settle(other)
         load.system = other
         account("two-backups-restored", load, [time.monotonic() - began])
         books_close(other)
-    finally:
-        other.stop()

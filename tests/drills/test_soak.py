@@ -127,12 +127,8 @@ def turning(data: Path, **settings: object) -> Generator[tuple[System, Turned]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", paths)
         patch.setenv("DRILL_CLOCK_FILE", str(clock.file))
-        system = System(data, **settings)
-        system.start()
-        try:
+        with System(data, **settings) as system:
             yield system, clock
-        finally:
-            system.stop()
 
 
 def soak(system: System, clock: Turned) -> tuple[Samples, int]:

@@ -47,12 +47,8 @@ WAIT = 3600
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    made = System(tmp_path / "data", land_flush_seconds=5, retile_min_seconds=5)
-    made.start()
-    try:
+    with System(tmp_path / "data", land_flush_seconds=5, retile_min_seconds=5) as made:
         yield made
-    finally:
-        made.stop()
 
 
 def send(system: System, count: int, body: Callable[[int], bytes]) -> Counter[int]:
@@ -189,8 +185,7 @@ def test_a_million_maps(tmp_path: Path) -> None:
     system = System(tmp_path / "data", land_flush_seconds=5, retile_min_seconds=5)
     fill(system.data, screens, first)
     began = time.monotonic()
-    system.start()
-    try:
+    with system:
         with watched(system, memory_every=1) as samples:
             system.wait_idle(2 * WAIT)
             recovered = time.monotonic() - began
@@ -210,8 +205,6 @@ def test_a_million_maps(tmp_path: Path) -> None:
             print(f"ledger --check and verify {checked:.0f} s")
         most = {name: samples.most(name) // MB for name in samples.memory[-1].sizes}
         print(f"most MB: {most}; disk {samples.disk[-1].sizes['all'] // MB} MB")
-    finally:
-        system.stop()
 
 
 def usable(system: System, screens: int, first: int) -> None:

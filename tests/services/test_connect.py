@@ -272,8 +272,7 @@ def test_every_map_is_exact_through_connect(kafka: Kafka, connect: Callable[...,
         scan_group=f"connect-{group}",
         **BY_EVENT,
     )
-    system.start()
-    try:
+    with system:
         worker = connect(topic, root / "events.jsonl", group)
         import_file(system, DEVIZ, shift)
         system.kill("app")
@@ -293,5 +292,3 @@ def test_every_map_is_exact_through_connect(kafka: Kafka, connect: Callable[...,
         frame = pd.concat(pd.read_parquet(tmp_path / "data" / "lake" / file["path"]) for file in listed)
         assert len(frame) == len(deviz.events)
         assert not frame.duplicated(["client_id", "batch_id", "position"]).any()
-    finally:
-        system.stop()

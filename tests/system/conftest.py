@@ -16,9 +16,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
     """A started system; stopped by SIGTERM at the end, which must be clean."""
-    started = System(tmp_path / "data")
-    started.start()
-    try:
+    with System(tmp_path / "data") as started:
         yield started
-    finally:
-        started.stop()

@@ -68,9 +68,7 @@ def test_a_backup_beside_a_running_system_becomes_another_one(tmp_path: Path) ->
     code, said, problem = ask("restore", "--from", place, "--data", str(other))
     assert code == 0, problem
     assert "restored backup" in said
-    restored = System(other)
-    restored.start()
-    try:
+    with System(other) as restored:
         restored.wait_idle()
         totals = restored.run_json("ledger", "--json")["totals"]
         assert held * EVENTS <= totals["landed"] <= (sent + len(acknowledged)) * EVENTS
@@ -80,8 +78,6 @@ def test_a_backup_beside_a_running_system_becomes_another_one(tmp_path: Path) ->
         code, _, problem = ask("restore", "--from", place, "--data", str(other))
         assert code == 1
         assert "already runs" in problem
-    finally:
-        restored.stop()
 
 
 @pytest.mark.drill

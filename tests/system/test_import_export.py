@@ -41,12 +41,8 @@ def rows() -> list[dict[str, object]]:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A started system for tests whose clients are their own."""
-    started = System(tmp_path_factory.mktemp("import") / "data")
-    started.start()
-    try:
+    with System(tmp_path_factory.mktemp("import") / "data") as started:
         yield started
-    finally:
-        started.stop()
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:

@@ -58,9 +58,7 @@ def test_what_a_look_promises_goes_beside_a_running_system_and_nothing_else(tmp_
     assert {key for key, one in promised.items() if one["hours"]} == {("raw", "brief"), ("hour", "brief")}
     before = asked(data, "ledger", "--check")["totals"]
 
-    system = System(data, retention=json.dumps(BRIEF))
-    system.start()
-    try:
+    with System(data, retention=json.dumps(BRIEF)):
         asked(data, "retention", "--apply")
         last = asked(data, "retention")["last"]
         # The running app may have been quicker than the command: what went is what was promised either way.
@@ -76,5 +74,3 @@ def test_what_a_look_promises_goes_beside_a_running_system_and_nothing_else(tmp_
         assert verdict["different"] == verdict["unreadable"] == verdict["dirty"] == 0
         assert verdict["frozen"] > 0
         assert verdict["same"] > 0
-    finally:
-        system.stop()

@@ -49,24 +49,16 @@ def test_starts_serves_and_stops_cleanly(tmp_path: Path, number: signal.Signals)
 
 
 def test_what_was_acknowledged_just_before_the_stop_is_landed(tmp_path: Path) -> None:
-    system = System(tmp_path / "data", land_flush_seconds=3600)
-    system.start()
-    try:
+    with System(tmp_path / "data", land_flush_seconds=3600) as system:
         assert system.post(batch("late"))["accepted"] == 3
-    finally:
-        system.stop()
     assert system.run_json("ledger", "--json")["totals"]["landed"] == 3
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A started system for tests that leave it as well as it was; each sends to a screen of its own."""
-    started = System(tmp_path_factory.mktemp("up") / "data")
-    started.start()
-    try:
+    with System(tmp_path_factory.mktemp("up") / "data") as started:
         yield started
-    finally:
-        started.stop()
 
 
 def test_a_second_up_refuses_and_names_the_first(shared: System) -> None:
