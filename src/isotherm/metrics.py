@@ -242,6 +242,12 @@ VERIFY_EVENTS = Counter(
 )
 LIVE_WINDOWS = _gauge("isotherm_live_windows", "Living windows that this process shows.", registry=REGISTRY)
 DIRTY_BUCKETS = _gauge("isotherm_dirty_buckets", "Buckets that wait to be tiled again.", ["level"], registry=REGISTRY)
+LOST_BUCKETS = _gauge(
+    "isotherm_lost_buckets",
+    "Published buckets whose maps went with a damaged part of the tile store, and that are not made again yet.",
+    ["level"],
+    registry=REGISTRY,
+)
 CACHE_CALLS = Counter(
     "isotherm_cache_calls",
     "Calls to a shared cache by outcome: answered, refused (full, no rights), failed, skipped while it is away.",

@@ -115,9 +115,10 @@ class Measures:
 
     def _freshness(self) -> None:
         with reading(self._parts.engine) as connection:
-            found = measures.behind(connection, self._parts.clock.now_ms())
+            found, lost = measures.behind(connection, self._parts.clock.now_ms()), measures.lost(connection)
         for level, one in found.items():
             metrics.TILES_BEHIND.labels(level).set(one.seconds)
+            metrics.LOST_BUCKETS.labels(level).set(lost.buckets.get(level, 0))
 
     def _look_at_disks(self) -> None:
         settings = self._parts.settings

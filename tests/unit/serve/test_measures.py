@@ -162,6 +162,11 @@ def test_the_gauges_say_what_was_found_and_one_failure_keeps_no_other(fresh: Wor
     ))  # fmt: skip
     row = {"client_id": "shop", "reason": "", "hour": HOUR, "events": 3}
     put(fresh.engine, tables.ledger, *(row | {"measure": name} for name in ("received", "accepted", "dead")))
+    fresh.put("shop", "home", HOUR, {1: 2})
+    fresh.publish()
+    hours = tables.buckets.c.level == "hour"
+    with writing(fresh.engine) as connection:
+        connection.execute(sa.update(tables.buckets).where(hours).values(lost_version=tables.buckets.c.version))
     broken = SimpleNamespace(query=None, layout=fresh.olap.layout)
     parts: Any = SimpleNamespace(settings=fresh.settings, engine=fresh.engine, olap=broken, clock=fresh.clock)
     taken = Measures(parts, log=False, tiles=True)
@@ -173,6 +178,8 @@ def test_the_gauges_say_what_was_found_and_one_failure_keeps_no_other(fresh: Wor
     assert value("isotherm_verified_buckets", {"finding": "different"}) == 1
     assert value("isotherm_verified_timestamp_seconds") == (NOW - 1000) / 1000
     assert value("isotherm_ledger_difference") == 0
+    assert value("isotherm_lost_buckets", {"level": "hour"}) == 1
+    assert value("isotherm_lost_buckets", {"level": "day"}) == 0
     assert value("isotherm_dead_events") == 3
     assert value("isotherm_measured_timestamp_seconds") == NOW / 1000
     assert value("isotherm_disk_reserve_bytes") == fresh.settings.disk_reserve_bytes
