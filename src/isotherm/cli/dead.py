@@ -183,6 +183,7 @@ def replay(
             told.append({"place": str(place), **answer._asdict()})
             if not json:
                 _tell(place, answer)
+        letters.forget(log, engine)
     sums = {name: sum(one[name] for one in told) for name in ("accepted", "rejected")}
     refused = sum(one["refused"] is not None for one in told)
     partly = sum(one["rejected"] > 0 for one in told)
@@ -227,6 +228,7 @@ def drop(
         for place in dropped:
             letters.one(log, place)
             letters.note(log, engine, place, "dropped", SystemClock().now_ms())
+        letters.forget(log, engine)
     if json:
         print_json({"dropped": [str(place) for place in dropped]})
     else:

@@ -110,6 +110,14 @@ def note(log: EventLog, engine: Engine, place: Place, state: State, now_ms: int,
         upsert(connection, dead_letters, [row], update=("state", "accepted", "changed_at"))
 
 
+def forget(log: EventLog, engine: Engine) -> int:
+    """Forget what became of letters that have left the log by its retention; how many these were."""
+    table = dead_letters.c
+    gone = [(table.partition == partition) & (table.offset < tail) for partition, tail in log.status().tail.items()]
+    with writing(engine) as connection:
+        return connection.execute(sa.delete(dead_letters).where(table.log == log.identity, sa.or_(sa.false(), *gone))).rowcount
+
+
 def _entries(log: EventLog, engine: Engine, looked_at: int) -> Iterator[Entry]:
     states = _states(log, engine)
     heads: list[tuple[Place, Head]] = []

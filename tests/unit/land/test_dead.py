@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 from landing import NOW, World, event, record
 
 from isotherm.clock import DAY_MS
@@ -17,11 +18,13 @@ from isotherm.eventlog.port import EventLog, Record, open_dead_log
 from isotherm.land import assemble, books, columns, lander, late, ledger, parts, rowhash, scan, shapes, store
 from isotherm.land.dead import CONSUMER, DeadBin
 from isotherm.land.lander import Lander
-from isotherm.land.letters import Place, Wanted, count, look, note, one
+from isotherm.land.letters import Place, Wanted, count, forget, look, note, one
 from isotherm.land.scan import Scanner
 from isotherm.land.scan_source import open_source
 from isotherm.land.scan_waits import NotLanded
 from isotherm.land.store import STEPS
+from isotherm.store.db import reading, writing
+from isotherm.store.tables import dead_letters
 
 Make = Callable[..., World]
 POISON = "poison"
@@ -338,9 +341,19 @@ def test_old_letters_go(tmp_path: Path, world: World, dead: EventLog) -> None:
     lander_of(world, dead).drain()
     keeper = DeadBin(world.settings, dead)
     keeper.expire(NOW + 29 * DAY_MS)
-    assert len(look(dead, world.engine, Wanted())) == 1
+    [old] = look(dead, world.engine, Wanted())
+    note(dead, world.engine, old.place, "dropped", NOW)
+    assert forget(dead, world.engine) == 0
     keeper.expire(NOW + 31 * DAY_MS)
     assert look(dead, world.engine, Wanted()) == []
+    # What became of it goes with it; what became of a letter of another log, or of one that is there, stays.
+    note(dead, world.engine, Place(0, dead.head(0)), "dropped", NOW)
+    with writing(world.engine) as connection:
+        other = {"log": "other", **old.place._asdict(), "state": "dropped", "changed_at": NOW}
+        connection.execute(sa.insert(dead_letters).values(other))
+    assert (forget(dead, world.engine), forget(dead, world.engine)) == (1, 0)
+    with reading(world.engine) as connection:
+        assert len(connection.execute(sa.select(dead_letters)).all()) == 2
     assert dead.status().consumers[CONSUMER] == {0: 1}
     assert world.settings.for_dead_letters().log_max_bytes == 1024 * MIB
 
