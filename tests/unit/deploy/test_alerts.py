@@ -68,6 +68,7 @@ def test_our_metrics_are_named_as_prometheus_wants_it(promtool: str) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
+@pytest.mark.drill
 def test_promtool_would_find_a_rule_that_never_fires(promtool: str, tmp_path: Path) -> None:
     rules = yaml.safe_load(RULES.read_text())
     for rule in rules["groups"][0]["rules"]:
