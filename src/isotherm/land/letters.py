@@ -115,7 +115,9 @@ def forget(log: EventLog, engine: Engine) -> int:
     table = dead_letters.c
     gone = [(table.partition == partition) & (table.offset < tail) for partition, tail in log.status().tail.items()]
     with writing(engine) as connection:
-        return connection.execute(sa.delete(dead_letters).where(table.log == log.identity, sa.or_(sa.false(), *gone))).rowcount
+        return connection.execute(
+            sa.delete(dead_letters).where(table.log == log.identity, sa.or_(sa.false(), *gone))
+        ).rowcount
 
 
 def _entries(log: EventLog, engine: Engine, looked_at: int) -> Iterator[Entry]:

@@ -25,6 +25,13 @@ from isotherm.store.olap_layout import Layout
 from isotherm.store.olap_profiles import limits, profiles
 
 HANDLES: Final[dict[Profile, int]] = {"read": 4, "write": 2, "migrate": 1, "maintain": 1}
+_SMALL: Final = {
+    # Footers of raw files, 33 kB each: those of an hour that is tiled again and again. The default is 512 MB.
+    "parquet_metadata_cache_size": 16 << 20,
+    # What it knows of parts that were merged away stays until 100 MB are full.
+    "query_condition_cache_size": 0,
+}
+"""Sizes of caches that are made for servers: here their memory would be the app's, and would grow for days."""
 
 
 class ChdbOlap:
@@ -119,7 +126,9 @@ class ChdbOlap:
 
     def _open(self, profile: Profile) -> Client:
         try:
-            client = get_client(interface="chdb", path=str(self.folder), settings=self._settings[profile])
+            client = get_client(
+                interface="chdb", path=str(self.folder), chdb_options=dict(_SMALL), settings=self._settings[profile]
+            )
         except ProgrammingError as error:
             if "already initialized with path" in str(error):
                 raise ConfigError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from isotherm.config import Settings
@@ -248,3 +249,19 @@ def test_another_process_is_told_that_isotherm_runs_already(shared_olap: Olap) -
 def test_a_second_folder_in_one_process_is_refused(shared_olap: Olap, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="another chDB folder"):
         open_olap(f"chdb://{tmp_path / 'other'}", Settings())
+
+
+def test_the_caches_of_the_store_in_this_process_are_small(shared_olap: Olap, tmp_path: Path) -> None:
+    # More footers than the cache may hold: each is some 30 kB of memory for a file of this many columns.
+    pq.write_table(pa.table({f"column_{n}": [n] for n in range(64)}), tmp_path / "0.parquet")
+    for number in range(1, 500):
+        (tmp_path / f"{number}.parquet").hardlink_to(tmp_path / "0.parquet")
+    rows = shared_olap.query(
+        f"SELECT sum(column_1) AS n FROM file('{tmp_path}/*.parquet', 'Parquet')", None, "maintain"
+    )
+    assert rows.to_pylist() == [{"n": 500}]
+    names = ("ParquetMetadataCacheBytes", "QueryConditionCacheBytes")
+    held = shared_olap.query(f"SELECT metric, value FROM system.metrics WHERE metric IN {names}").to_pylist()
+    found = {row["metric"]: row["value"] for row in held}
+    assert 0 < found["ParquetMetadataCacheBytes"] <= 16 << 20
+    assert found["QueryConditionCacheBytes"] == 0
