@@ -31,6 +31,19 @@ def finish(name: str, store: str, load: Load, path: Path, seconds: list[float]) 
     books_close(load.system, load.client_id)
 
 
+@contextmanager
+def harmed(name: str, store: str, system: System, path: Path) -> Generator[Load]:
+    """Load on a system whose store the block harms and mends; then all goes on, and the drill's account closes."""
+    with loaded(system, name) as load:
+        load.flows()
+        yield load
+        since = time.monotonic()
+        load.flows()
+        answered = time.monotonic() - since
+    settle(system)
+    finish(name, store, load, path, [answered, time.monotonic() - since])
+
+
 @needs_mounts
 @pytest.mark.drill
 @pytest.mark.timeout(900)
@@ -41,8 +54,7 @@ def test_the_disk_of_a_store_is_full(tmp_path: Path, store: str) -> None:
         disk(tmp_path / "disk", SIZES[store]) as small,
         System(tmp_path / "data", disk_reserve_bytes=0, **settings_of(store, small.path)) as system,
     ):
-        with loaded(system, name) as load:
-            load.flows()
+        with harmed(name, store, system, small.path) as load:
             until = time.monotonic() + FULL_SECONDS
             while time.monotonic() < until:
                 small.fill()
@@ -52,11 +64,6 @@ def test_the_disk_of_a_store_is_full(tmp_path: Path, store: str) -> None:
             elif store == "lake":
                 wait_for("the lander to say why", says(system, "No space left"), 60)
             small.free()
-            since = time.monotonic()
-            load.flows()
-            answered = time.monotonic() - since
-        settle(system)
-        finish(name, store, load, small.path, [answered, time.monotonic() - since])
         # Whatever else is full, the collector takes what comes; a full log is told, and nothing else.
         assert load.answers.keys() == ({"202", "503"} if store == "log" else {"202"})
 
@@ -69,16 +76,10 @@ def test_the_log_stops_before_its_disk_is_full(tmp_path: Path) -> None:
         disk(tmp_path / "disk", 64) as small,
         System(tmp_path / "data", disk_reserve_bytes=16 << 20, **settings_of("log", small.path)) as system,
     ):
-        with loaded(system, "log-reserve") as load:
-            load.flows()
+        with harmed("log-reserve", "log", system, small.path) as load:
             small.fill()
             wait_for("the collector to say why", lambda: "disk_reserve_bytes" in " ".join(load.refusals), 60)
             small.free()
-            since = time.monotonic()
-            load.flows()
-            answered = time.monotonic() - since
-        settle(system)
-        finish("log-reserve", "log", load, small.path, [answered, time.monotonic() - since])
         assert load.answers.keys() == {"202", "503"}
 
 
@@ -90,8 +91,7 @@ def test_the_lake_is_read_only_for_a_while(tmp_path: Path) -> None:
         disk(tmp_path / "disk", SIZES["lake"]) as small,
         System(tmp_path / "data", **settings_of("lake", small.path)) as system,
     ):
-        with loaded(system, "lake-read-only") as load:
-            load.flows()
+        with harmed("lake-read-only", "lake", system, small.path) as load:
 
             def protect() -> bool:
                 try:
@@ -103,11 +103,6 @@ def test_the_lake_is_read_only_for_a_while(tmp_path: Path) -> None:
             wait_for("a moment without a file that is written", protect, 30)
             wait_for("the lander to say why", says(system, "Read-only file system"), 60)
             small.writable()
-            since = time.monotonic()
-            load.flows()
-            answered = time.monotonic() - since
-        settle(system)
-        finish("lake-read-only", "lake", load, small.path, [answered, time.monotonic() - since])
         assert load.answers.keys() == {"202"}
 
 
