@@ -79,8 +79,9 @@ class Sender:
 def folder_of(running: RunningCollector) -> Path:
     """The folder that this collector's workers share. Other tests have theirs beside it meanwhile."""
     pid = running.workers()[0]
-    names = dict(one.partition("=")[::2] for one in Path(f"/proc/{pid}/environ").read_text().split("\0"))
-    return Path(names[SHARED_VARIABLES[0]])
+    name = f"{SHARED_VARIABLES[0]}="
+    [found] = [one for one in Path(f"/proc/{pid}/environ").read_text().split("\0") if one.startswith(name)]
+    return Path(found.removeprefix(name))
 
 
 @pytest.fixture
