@@ -17,6 +17,7 @@ from isotherm.serve.negotiate import ARROW, JSON
 from isotherm.serve.picture import MEDIA_TYPES, STORED_AS
 from isotherm.serve.problems import PROBLEM_JSON
 from isotherm.serve.routes.admin import NDJSON
+from isotherm.serve.status_shapes import StatusAnswer
 
 DESCRIPTION: Final = """Exact heatmaps of where people move, click and scroll, from tiles that are never sampled.
 
@@ -70,7 +71,7 @@ _ROUTES: Final[dict[tuple[str, str], tuple[Any, tuple[int, ...]]]] = {
     ("/v1/background", "get"): (STORED_AS, (400, 404)),
     ("/v1/background", "put"): (shapes.BackgroundAnswer, (400, 403, 404, 409, 413, 415, 422)),
     ("/v1/background", "delete"): (None, (400, 403)),
-    ("/v1/status", "get"): (shapes.StatusAnswer, ()),
+    ("/v1/status", "get"): (StatusAnswer, ()),
     ("/v1/healthz", "get"): (shapes.HealthAnswer, ()),
     ("/metrics", "get"): (None, ()),
     ("/v1/admin/rollup", "post"): (shapes.RollupRequest, _JOB_ERRORS),
