@@ -10,6 +10,8 @@ from services.server import Server
 WORKER: dict[str, object] = {
     "plugin.discovery": "service_load",
     "offset.flush.interval.ms": 1000,
+    # By default it gives up after 5 s, which a busy machine needs: what a stop should commit would be uncommitted.
+    "task.shutdown.graceful.timeout.ms": 60_000,
     "consumer.auto.offset.reset": "earliest",
     "connector.client.config.override.policy": "All",
     "key.converter": "org.apache.kafka.connect.storage.StringConverter",
