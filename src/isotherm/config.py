@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, model_validator
@@ -323,13 +323,22 @@ class Settings(BaseSettings):
                     f"late_horizon_days + log_retention_days + 1 is {horizon} days; it must stay below "
                     f"hourly_retention_days ({hourly}) and raw_retention_days ({raw}){of}"
                 )
-            if of and not hourly <= self.kept_days("daily", client_id) <= self.kept_days("weekly", client_id):
-                raise ValueError(f"retention{of}: hourly tiles must not outlive daily ones, nor those the weekly ones")
+            daily, weekly = self.kept_days("daily", client_id), self.kept_days("weekly", client_id)
+            if not hourly <= daily <= weekly:
+                raise ValueError(
+                    f"retention{of}: hourly tiles must not outlive daily ones, nor those the weekly ones, as a range "
+                    f"is answered by the coarser ones; hourly_retention_days is {hourly}, daily_retention_days {daily} "
+                    f"and weekly_retention_days {weekly}: raise the later ones, or lower the earlier ones"
+                )
 
     def kept_days(self, what: Kept, client_id: str = "") -> int:
         """How many days this is kept: for this client, or where nothing else is said."""
         days: int = getattr(self, f"{what}_retention_days")
         return self.retention.get(client_id, {}).get(what, days)
+
+    def longest_days(self, client_id: str = "") -> int:
+        """How many days anything of an event is kept: raw, or in a tile of any level."""
+        return max(self.kept_days(what, client_id) for what in get_args(Kept))
 
     def url(self, name: Store) -> str:
         """The store's URL, with the embedded default under `data` when none is set."""

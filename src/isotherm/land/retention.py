@@ -18,6 +18,14 @@ from isotherm.store.tables import retired as retired_table
 
 _LONGER_MS: Final = 8 * DAY_MS
 """What is said of events stays until the last week that holds them is gone."""
+_RECORDS: Final = {
+    ledger: ledger.c.hour,
+    ledger_hours: ledger_hours.c.hour,
+    ledger_screens: ledger_screens.c.hour,
+    verifications: verifications.c.start,
+    retired_table: retired_table.c.start,
+}
+"""What is said of events, and the moment each row is about."""
 
 
 def raw_cuts(settings: Settings, now_ms: int) -> Iterator[Cut]:
@@ -78,31 +86,20 @@ def _hours(connection: Connection, old: "sa.ColumnElement[bool]") -> list[Any]:
 def expire_records(settings: Settings, engine: Engine, now_ms: int) -> dict[str, int]:
     """Drop what was said of events of which nothing is left any more: ledger, verifications, what was retired.
 
-    Returns the rows dropped by table.
+    All that is said of one client's events goes in one transaction, so that the sums close before and after. Returns
+    the rows dropped by table.
     """
     dropped: dict[str, int] = {}
-    weekly = list(
-        cuts(settings, "weekly", lambda client: now_ms - settings.kept_days("weekly", client) * DAY_MS - _LONGER_MS)
-    )
-    for table, moment in (
-        (ledger, ledger.c.hour),
-        (ledger_hours, ledger_hours.c.hour),
-        (ledger_screens, ledger_screens.c.hour),
-        (verifications, verifications.c.start),
-        (retired_table, retired_table.c.start),
-    ):
-        for cut in weekly:
-            _drop(engine, table, (moment < cut.before) & cut.of(table.c.client_id), dropped)
+    for cut in cuts(settings, None, lambda client: now_ms - settings.longest_days(client) * DAY_MS - _LONGER_MS):
+        old = {table: (moment < cut.before) & cut.of(table.c.client_id) for table, moment in _RECORDS.items()}
+        if not any(_any(engine, table, condition) for table, condition in old.items()):
+            continue
+        with writing(engine) as connection:
+            for table, condition in old.items():
+                if count := connection.execute(sa.delete(table).where(condition)).rowcount:
+                    dropped[table.name] = dropped.get(table.name, 0) + count
     rounds.note(engine, "records", now_ms, dropped or None)
     return dropped
-
-
-def _drop(engine: Engine, table: sa.Table, old: "sa.ColumnElement[bool]", dropped: dict[str, int]) -> None:
-    if not _any(engine, table, old):
-        return
-    with writing(engine) as connection:
-        count = connection.execute(sa.delete(table).where(old)).rowcount
-    dropped[table.name] = dropped.get(table.name, 0) + count
 
 
 def _any(engine: Engine, table: sa.Table, old: "sa.ColumnElement[bool]") -> bool:

@@ -35,12 +35,12 @@ class Cut(Struct, frozen=True):
         return client_id.not_in(list(self.others)) if self.others else sa.true()
 
 
-def cuts(settings: Settings, what: Kept, before: Callable[[str], int]) -> Iterator[Cut]:
-    """One for every client with a retention of its own for this, and one for all the others.
+def cuts(settings: Settings, what: Kept | None, before: Callable[[str], int]) -> Iterator[Cut]:
+    """One for every client with a retention of its own for this (None: for anything), and one for all the others.
 
     `before` gives the moment for a client; "" is what holds where nothing else is said.
     """
-    own = sorted(client_id for client_id, days in settings.retention.items() if what in days)
+    own = sorted(client_id for client_id, days in settings.retention.items() if (what in days if what else days))
     yield Cut(before(""), None, own)
     for client_id in own:
         yield Cut(before(client_id), client_id)

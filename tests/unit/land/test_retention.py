@@ -13,6 +13,7 @@ from isotherm.clock import DAY_MS, HOUR_MS
 from isotherm.config import Settings
 from isotherm.land import ledger, retired, rounds
 from isotherm.land.retention import expire_raw, expire_records
+from isotherm.rollup import audit
 from isotherm.store import tables
 from isotherm.store.db import reading, writing
 
@@ -115,6 +116,54 @@ def test_what_was_said_of_events_goes_when_nothing_of_them_is_left(world: World)
     assert rows_of(world, tables.retired) == []
 
 
+def test_the_ledger_stays_as_long_as_anything_of_an_event_is_kept(world: World) -> None:
+    """Raw events may outlive all tiles, of one client or of all."""
+    for_all = {f"{name}_retention_days": 60 for name in ("hourly", "daily", "weekly")}
+    own = {"long": {"raw": 900}, "brief": {"raw": 50, "weekly": 90}}
+    settings = world.settings.model_copy(update=for_all | {"raw_retention_days": 200, "retention": own})
+    land(world, "brief", "long", "other")
+    with writing(world.engine) as connection:
+        connection.execute(sa.delete(tables.dirty))
+        tiles = [{"client_id": client, "start": HOUR, "rows": 2} for client in ("brief", "long", "other")]
+        retired.write(connection, "hour", tiles, NOW)
+    kept = ["brief", "long", "other"]
+    for days, goes in ((98, "brief"), (208, "other"), (908, "long")):
+        for at in (days - 1, days):
+            expire_raw(settings, world.manifest, NOW + at * DAY_MS)
+            dropped = expire_records(settings, world.engine, NOW + at * DAY_MS)
+            kept = [client for client in kept if at < days or client != goes]
+            assert sorted({row.client_id for row in ledger.read(world.engine)}) == kept
+            assert sorted({row["client_id"] for row in rows_of(world, tables.retired)}) == kept
+            assert set(dropped) in (set(), {"ledger", "ledger_hours", "ledger_screens", "retired"})
+            assert audit.audit(world.engine) == []
+
+
+def test_a_ledger_goes_whole_or_not_at_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between two tables, half of what was said would be left, and the sums would not close."""
+    land(world, "shop")
+    now = NOW + 1_834 * DAY_MS
+    with writing(world.engine) as connection:
+        connection.execute(sa.delete(tables.dirty))
+        retired.write(connection, "hour", [{"client_id": "shop", "start": HOUR, "rows": 2}], NOW)
+    expire_raw(world.settings, world.manifest, now)
+    said = [tables.ledger, tables.ledger_hours, tables.ledger_screens, tables.retired]
+    before = [rows_of(world, table) for table in said]
+    assert all(before)
+
+    def killed(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if statement.startswith("DELETE FROM verifications"):
+            raise KeyboardInterrupt
+
+    sa.event.listen(world.engine, "before_cursor_execute", killed)
+    with pytest.raises(KeyboardInterrupt):
+        expire_records(world.settings, world.engine, now)
+    sa.event.remove(world.engine, "before_cursor_execute", killed)
+    assert [rows_of(world, table) for table in said] == before
+    assert audit.audit(world.engine) == []
+    expire_records(world.settings, world.engine, now)
+    assert not any(rows_of(world, table) for table in said)
+
+
 def test_a_round_without_work_is_noted_now_and_then(world: World) -> None:
     rounds.note(world.engine, "raw", NOW, {"hours": 1})
     rounds.note(world.engine, "raw", NOW + 1, None)
@@ -141,6 +190,24 @@ def test_a_round_without_work_is_noted_now_and_then(world: World) -> None:
 def test_a_retention_that_cannot_be_is_refused(given_: Any, says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         Settings(retention=given_)
+
+
+@pytest.mark.parametrize(
+    ("given_", "says"),
+    [
+        ({"weekly_retention_days": 60}, "daily_retention_days 730 and weekly_retention_days 60: raise the later ones"),
+        ({"daily_retention_days": 80}, "hourly_retention_days is 90, daily_retention_days 80"),
+    ],
+)
+def test_tiles_that_would_outlive_those_that_answer_for_them_are_refused(given_: Any, says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Settings(**given_)
+
+
+def test_raw_events_may_outlive_all_tiles() -> None:
+    tiles = {f"{name}_retention_days": 60 for name in ("hourly", "daily", "weekly")}
+    settings = Settings(**tiles, retention={"brief": {"raw": 50, "weekly": 90}})
+    assert [settings.longest_days(client) for client in ("", "brief")] == [730, 90]
 
 
 def test_the_setting_is_json_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
