@@ -2,10 +2,12 @@
 
 An event is late when it was received longer than `late_horizon_days` after it happened. Both moments stand in its
 record, so that every lander, whenever it reads the record, decides alike. Rows of hours whose raw events are gone by
-retention are kept only, too: a map that is made of what came afterwards would hold less than the one that is there.
+retention, or go within a day, are kept only, too: a map that is made of what came afterwards would hold less than the
+one that is there, and a tile job that comes after the raw events went could make none.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,9 @@ from isotherm.config import Settings
 from isotherm.land.effects import retired_hours
 from isotherm.land.parts import Mask, Part, int64
 from isotherm.store.db import reading
+
+_AHEAD_MS: Final = DAY_MS
+"""What lands has this long for its tile job, before its raw events go. Only a replay brings events that are so old."""
 
 
 class Rule(Struct, frozen=True):
@@ -31,8 +36,8 @@ class Rule(Struct, frozen=True):
         return self.settings.late_horizon_ms
 
     def raw_from(self, client_id: str) -> int:
-        """Start of the first hour of which no raw event has expired."""
-        return raw_kept_from(self.now_ms, self.settings, client_id)
+        """Start of the first hour of which no raw event expires within a day."""
+        return raw_kept_from(self.now_ms + _AHEAD_MS, self.settings, client_id)
 
 
 def raw_kept_from(now_ms: int, settings: Settings, client_id: str = "") -> int:

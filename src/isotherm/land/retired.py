@@ -71,14 +71,16 @@ class Removed(Struct):
         return {**sums, "clients": dict(sorted(largest))}
 
 
-def write(connection: Connection, what: str, rows: Sequence[Mapping[str, Any]], now_ms: int) -> None:
+def write(
+    connection: Connection, what: str, rows: Sequence[Mapping[str, Any]], now_ms: int, *, over: bool = True
+) -> None:
     """Say that these are gone: each names client_id, start, rows, and bytes, or tiled and hash.
 
     Of raw events, what came late and goes later is added to what went before; tiles that were built again and go
-    again stand in the place of the earlier ones.
+    again stand in the place of the earlier ones, unless `over` is false.
     """
     full = [{"what": what, "tiled": 0, "bytes": 0, "hash": "", "retired_at": now_ms} | dict(row) for row in rows]
     if what == "raw":
         upsert(connection, retired, full, add=("rows", "bytes"), update=("retired_at",))
     else:
-        upsert(connection, retired, full, update=("rows", "tiled", "hash", "retired_at"))
+        upsert(connection, retired, full, update=("rows", "tiled", "hash", "retired_at") if over else ())

@@ -28,6 +28,10 @@ _MAPS: Final = (
 )
 
 
+Made = tuple[int, int]
+"""Events behind maps, and those of them in a cell."""
+
+
 class Compared(Struct, frozen=True):
     """One client's day, from `start` on: hours and screens that were compared, and where maps and ledger differ."""
 
@@ -101,6 +105,15 @@ def tiled_of(olap: Olap, client_id: str, screen_ids: Sequence[str], hours: Seque
         {"client_id": client_id, "screens": list(screen_ids), "hours": [hour // 1000 for hour in hours]},
     )
     return {(row["screen_id"], row["hour"]): row["in_cells"] for row in found.to_pylist()}
+
+
+def made_of(olap: Olap, client_id: str, hour: int) -> dict[str, Made]:
+    """What the maps of one hour hold, by screen."""
+    found = olap.query(
+        f"{_MAPS} AND bucket_start = {{hour:DateTime}} GROUP BY screen_id, hour",
+        {"client_id": client_id, "hour": hour // 1000},
+    )
+    return {row["screen_id"]: (row["made"], row["in_cells"]) for row in found.to_pylist()}
 
 
 def compare_screens(engine: Engine, olap: Olap, asked: Range) -> Iterator[Compared]:

@@ -1,21 +1,26 @@
 """Dropping old tiles by our own clock; the table's TTL is only a backstop a week later."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Engine as Database
 
 from isotherm.config import Settings
 from isotherm.land import retired, rounds
+from isotherm.land.effects import retired_hours
+from isotherm.land.late import raw_kept_from
 from isotherm.land.retired import PAGE, Cut, Removed, cuts
 from isotherm.metrics import counts
 from isotherm.rollup import dirty as marks
 from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.expiry import KEPT, kept_from
+from isotherm.rollup.frozen import keep_only
 from isotherm.store.db import next_version, reading, writing
 from isotherm.store.olap import Olap
-from isotherm.store.tables import buckets, dirty
+from isotherm.store.tables import buckets, dirty, ledger_hours
+from isotherm.store.upsert import among
 
 BACKSTOP_DAYS: Final = 7 + 7
 """A week after our own clock would have, counted from the end of the longest parent that keeps a bucket."""
@@ -39,7 +44,7 @@ def expire(database: Database, olap: Olap, now_ms: int, settings: Settings) -> i
             for cut in limits:
                 while _expire_page(database, level, cut, now_ms, removed):
                     pass
-                _pass_marks_on(database, level, cut, now_ms)
+                _pass_marks_on(database, level, cut, now_ms, settings)
             _drop_maps(olap, level, limits)
         told.add(removed.rows, 0)
         dropped += sum(one["hours"] for one in removed.clients.values())
@@ -72,7 +77,7 @@ def _expire_page(database: Database, level: Level, cut: Cut, now_ms: int, remove
     return True
 
 
-def _pass_marks_on(database: Database, level: Level, cut: Cut, now_ms: int) -> None:
+def _pass_marks_on(database: Database, level: Level, cut: Cut, now_ms: int, settings: Settings) -> None:
     """A bucket that changed and has expired cannot be built again, but what holds it can: that is marked instead."""
     old = (dirty.c.level == level.value) & (dirty.c.start < cut.before) & cut.of(dirty.c.client_id)
     with reading(database) as connection:
@@ -80,11 +85,36 @@ def _pass_marks_on(database: Database, level: Level, cut: Cut, now_ms: int) -> N
             return
     with writing(database) as connection:
         version = next_version(connection)
-        changed = connection.execute(sa.select(dirty.c.client_id, dirty.c.start).where(old)).all()
+        changed = [(one.client_id, one.start) for one in connection.execute(sa.select(dirty).where(old))]
         connection.execute(sa.delete(dirty).where(old))
+        if level is Level.HOUR:
+            _settle(connection, set(changed), now_ms, settings)
         if level.parent is not None:
             for client_id, start in changed:
                 marks.mark(connection, [Bucket(level.parent, floor(level.parent, start))], [client_id], version, now_ms)
+
+
+def _settle(connection: Connection, hours: Collection[tuple[str, int]], now_ms: int, settings: Settings) -> None:
+    """Say what becomes of hours that waited for their tiles when those expired: no job will make them.
+
+    The day takes their events from the raw ones, so they count as tiles that went; where raw events are past their days
+    too, the events are in no map.
+    """
+    without_raw = retired_hours(connection, hours)
+    for client_id, start in hours:
+        if start < raw_kept_from(now_ms, settings, client_id) or (client_id, start) in without_raw:
+            keep_only(connection, client_id, start, {})
+    of = ledger_hours.c
+    rows = of.landed + of.before - of.raw_only
+    counts = sa.select(of.client_id, of.hour, rows, rows - of.no_position).where(rows > 0)
+    names = ("client_id", "start", "rows", "tiled")
+    gone: list[dict[str, Any]] = [
+        dict(zip(names, row, strict=True))
+        for these in among(connection, of.hour, {start for _, start in hours})
+        for row in connection.execute(counts.where(these))
+        if (row[0], row[1]) in hours
+    ]
+    retired.write(connection, Level.HOUR.value, gone, now_ms, over=False)
 
 
 _PERIOD: Final = "if(level = 'hour', toYYYYMM(bucket_start), toYear(bucket_start))"

@@ -25,10 +25,11 @@ from isotherm.metrics import DIRTY_BUCKETS, TILES_FAILING, Counts, counts
 from isotherm.rollup import dirty as marks
 from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.engines.port import open_engine
+from isotherm.rollup.frozen import freeze
 from isotherm.rollup.jobs import Expired, Jobs, Outcome
 from isotherm.rollup.leases import Busy
 from isotherm.rollup.retention import expire, keep_backstop
-from isotherm.store.db import next_version, reading, total, writing
+from isotherm.store.db import reading, total
 from isotherm.store.olap import Olap
 from isotherm.store.tables import buckets, dirty
 
@@ -238,12 +239,10 @@ class Scheduler:
         )
 
     def _freeze(self, bucket: Bucket, clients: Sequence[str], why: Expired) -> None:
-        """Take back marks that no job can ever serve: the bucket stays as it was published."""
         _log.warning(
             "bucket is frozen", level=bucket.level.value, start=iso(bucket.start), clients=len(clients), why=str(why)
         )
-        with writing(self.database) as connection:
-            marks.clear(connection, bucket, clients, next_version(connection))
+        freeze(self.database, self.olap, bucket, clients)
 
     def _failed(self, what: str, error: Exception, level: Level = Level.HOUR) -> None:
         self._status.failures += 1
