@@ -11,10 +11,15 @@ from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
 from isotherm.config import Settings
 from isotherm.land import retired, rounds
 from isotherm.land.archive import archive_old
+from isotherm.land.books import COLUMNS, write_screens
 from isotherm.land.lake import open_lake
 from isotherm.land.manifest import LakeFile, Landing, Manifest, OffsetRange
 from isotherm.land.retention import expire_raw, expire_records
+from isotherm.rollup import gone
+from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.due import due
+from isotherm.rollup.frozen import keep_only
+from isotherm.rollup.ways import Way, ways
 from isotherm.store import tables
 from isotherm.store.db import open_db, reading, writing
 
@@ -68,6 +73,51 @@ def test_what_is_due_goes_and_is_told(manifest: Manifest) -> None:
     assert told(manifest)[0] == ("raw", "brief", 8, 202)
     assert expire_records(SETTINGS, manifest.engine, NOW) == {}
     assert expire_records(SETTINGS, manifest.engine, NOW + 1_800 * DAY_MS) == {"retired": 4}
+
+
+def test_what_went_and_was_not_made_again_is_found(manifest: Manifest) -> None:
+    start = NOW - 100 * DAY_MS
+    day = Bucket(Level.DAY, floor(Level.DAY, start))
+    both = ["brief", "other", "shop"]
+    assert expire_raw(SETTINGS, manifest, NOW) == 6
+    with writing(manifest.engine) as connection:
+        hours = (start, start + HOUR_MS)
+        went = [{"client_id": client, "start": at, "rows": 1} for client in ("brief", "shop") for at in hours]
+        retired.write(connection, "hour", went, NOW)
+        again = {"level": "hour", "client_id": "shop", "version": 1, "manifest_version": 1, "hash": "x", "maps": 1}
+        again |= {"rows": 1, "tiled": 1, "code_version": "", "cost_ms": 1, "published_at": 1, "provenance": {}}
+        connection.execute(sa.insert(tables.buckets), [again | {"start": at} for at in hours])
+    with reading(manifest.engine) as connection:
+        assert gone.clients_without_raw(connection, day, both) == {"brief"}
+        assert gone.clients_without_raw(connection, Bucket(Level.DAY, day.start - DAY_MS), both) == set()
+        assert gone.clients_without_parts(connection, day, both) == {"brief"}
+        windows = [(start, start + 1), (start + HOUR_MS, NOW)]
+        assert gone.starts(connection, "brief", Level.HOUR, windows) == {start, start + HOUR_MS}
+        assert gone.starts(connection, "brief", Level.HOUR, windows[:1]) == {start}
+        assert gone.starts(connection, "shop", Level.HOUR, windows) == set()
+        by_way = ways(connection, day, both, NOW, Settings(hourly_retention_days=200))
+        assert by_way == {Way.CHILDREN: ["other", "shop"], Way.RAW: [], Way.NONE: ["brief"]}
+
+
+def test_what_no_map_will_hold_is_kept_only(manifest: Manifest) -> None:
+    hour = NOW - 100 * DAY_MS
+    row = dict.fromkeys(COLUMNS, 0) | {"screen_id": "home", "accepted": 6, "landed": 6, "raw_only": 1, "no_position": 2}
+    with writing(manifest.engine) as connection:
+        for client in ("brief", "shop"):
+            write_screens(connection, {(client, "home", hour): [row[name] for name in COLUMNS]})
+        retired.write(connection, "hour", [{"client_id": "brief", "start": hour, "rows": 5}], NOW)
+        retired.write(connection, "hour", [{"client_id": "brief", "start": hour, "rows": 9}], NOW, over=False)
+        for client in ("brief", "shop", "nobody"):
+            keep_only(connection, client, hour, {})
+    with reading(manifest.engine) as connection:
+        for table in (tables.ledger_hours, tables.ledger_screens):
+            of = table.c
+            found = connection.execute(
+                sa.select(of.client_id, of.raw_only, of.no_position).order_by(of.client_id)
+            ).all()
+            assert list(map(tuple, found)) == [("brief", 1, 2), ("shop", 6, 0)]
+        assert connection.execute(sa.select(tables.retired.c.rows)).scalars().all() == [5]
+    assert {(f.client_id, f.hour) for f in manifest.listed() if f.raw_only} == {("shop", hour)}
 
 
 def test_the_archive_finds_what_is_old(manifest: Manifest, tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from isotherm.errors import Problem
-from isotherm.land.late import raw_kept_from
+from isotherm.land.steady import believed
 from isotherm.rollup import dirty
 from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.expiry import kept_from
-from isotherm.rollup.jobs import Jobs, Outcome
+from isotherm.rollup.frozen import freeze
+from isotherm.rollup.jobs import Expired, Jobs, Outcome
 from isotherm.rollup.leases import Busy
-from isotherm.store.db import next_version, writing
+from isotherm.rollup.ways import Way, ways
+from isotherm.store.db import next_version, reading, writing
 from isotherm.store.olap import OlapDamaged
 from isotherm.store.tables import buckets, files
 
@@ -50,6 +52,9 @@ def backfill(
         try:
             outcome = _run(jobs, bucket, clients)
             yield Progress(bucket, len(clients), done, len(work), outcome.maps, outcome.rows)
+        except Expired as expired:
+            freeze(jobs.database, jobs.olap, bucket, expired.client_ids)
+            yield Progress(bucket, len(clients) - len(expired.client_ids), done, len(work))
         except Busy:
             yield Progress(bucket, len(clients), done, len(work), busy=True)
 
@@ -68,28 +73,37 @@ def _mark(
     jobs: Jobs, start: int, end: int, client_ids: Sequence[str] | None, levels: set[Level]
 ) -> list[tuple[Bucket, list[str]]]:
     """Mark all buckets there is something to do for in one transaction; they come back hours first, oldest first."""
-    now = jobs.clock.now_ms()
+    work = _work(jobs, start, end, client_ids, levels)
     with writing(jobs.database) as connection:
-        version = next_version(connection)
-        todo: dict[Bucket, set[str]] = {}
-        for client_id, hour in sorted(_hours(connection, start, end, client_ids)):
+        version, now = next_version(connection), jobs.clock.now_ms()
+        for bucket, clients in work.items():
+            dirty.mark(connection, [bucket], clients, version, now)
+    return list(work.items())
+
+
+def _work(
+    jobs: Jobs, start: int, end: int, client_ids: Sequence[str] | None, levels: set[Level]
+) -> dict[Bucket, list[str]]:
+    """The buckets that are kept and can be built whole, or once what they hold is built; hours first, oldest first."""
+    now = believed(jobs.database, jobs.clock.now_ms(), "tiles")
+    found: dict[Bucket, set[str]] = {}
+    with reading(jobs.database) as connection:
+        for client_id, hour in _hours(connection, start, end, client_ids):
             for level in levels:
                 bucket = Bucket(level, floor(level, hour))
-                if _can_run(jobs, bucket, client_id, now):
-                    todo.setdefault(bucket, set()).add(client_id)
-        order = sorted(todo, key=lambda bucket: (bucket.level.ms, bucket.start))
-        for bucket in order:
-            dirty.mark(connection, [bucket], sorted(todo[bucket]), version, now)
-    return [(bucket, sorted(todo[bucket])) for bucket in order]
-
-
-def _can_run(jobs: Jobs, bucket: Bucket, client_id: str, now: int) -> bool:
-    if bucket.start < kept_from(bucket.level, now, jobs.settings, client_id):
-        return False
-    child = bucket.level.child
-    if child is not None and bucket.start >= kept_from(child, now, jobs.settings, client_id):
-        return True
-    return bucket.start >= raw_kept_from(now, jobs.settings, client_id)
+                if bucket.start >= kept_from(level, now, jobs.settings, client_id):
+                    found.setdefault(bucket, set()).add(client_id)
+        work: dict[Bucket, list[str]] = {}
+        changed: dict[Bucket, set[str]] = {}
+        for bucket in sorted(found, key=lambda bucket: (bucket.level.ms, bucket.start)):
+            nothing_left = ways(connection, bucket, sorted(found[bucket]), now, jobs.settings)[Way.NONE]
+            clients = found[bucket].difference(nothing_left) | (found[bucket] & changed.get(bucket, set()))
+            if not clients:
+                continue
+            work[bucket] = sorted(clients)
+            for above in bucket.ancestors():
+                changed.setdefault(above, set()).update(clients)
+    return work
 
 
 def _hours(connection: Connection, start: int, end: int, client_ids: Sequence[str] | None) -> set[tuple[str, int]]:

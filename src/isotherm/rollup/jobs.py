@@ -7,7 +7,6 @@ in one transaction. Interrupted anywhere, maps are whole, the bucket is still di
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final
 
 import msgspec
@@ -18,17 +17,16 @@ from sqlalchemy.engine import Engine as Database
 from isotherm.clock import Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
-from isotherm.land.late import raw_kept_from
 from isotherm.land.manifest import Manifest, Snapshot
 from isotherm.land.steady import believed
 from isotherm.land.store import Checkpoint, no_checkpoint
 from isotherm.metrics import TILE_JOB_SECONDS, TILE_JOBS
 from isotherm.rollup.buckets import Bucket, Level
-from isotherm.rollup.damage import Mender, is_lost
+from isotherm.rollup.damage import Mender
 from isotherm.rollup.engines.port import Engine
-from isotherm.rollup.expiry import kept_from
 from isotherm.rollup.leases import Busy, Lease, lease
 from isotherm.rollup.publish import Facts, Publication, measure, publish
+from isotherm.rollup.ways import Way, lacking, ways
 from isotherm.store.db import next_version, reading, writing
 from isotherm.store.olap import Olap
 from isotherm.store.tables import buckets
@@ -69,22 +67,6 @@ class _Inputs:
     snapshot: Snapshot | None
 
 
-class _Way(Enum):
-    """What a bucket is built from."""
-
-    CHILDREN = "finer maps"
-    RAW = "raw events"
-    NONE = "nothing is left"
-
-
-def _way(bucket: Bucket, client_id: str, now_ms: int, settings: Settings, *, whole: bool) -> _Way:
-    """`whole`: no finer map of the bucket is lost."""
-    child = bucket.level.child
-    if whole and child is not None and bucket.start >= kept_from(child, now_ms, settings, client_id):
-        return _Way.CHILDREN
-    return _Way.RAW if bucket.start >= raw_kept_from(now_ms, settings, client_id) else _Way.NONE
-
-
 class Jobs:
     """Runs tile jobs; any thread may call. Two jobs never work on the same bucket at once: see `leases`."""
 
@@ -120,14 +102,14 @@ class Jobs:
 
     def run(self, bucket: Bucket, client_ids: Sequence[str]) -> Outcome:
         """One job; see `run_hours` and `run_rollup`."""
-        ways = self._ways(bucket, client_ids)
+        by_way = self._ways(bucket, client_ids)
         began = time.monotonic()
         outcomes: list[Outcome] = []
         label = bucket.level.value
         try:
             with lease(self.database, self.clock, f"tiles {label} {bucket.start}") as held:
-                for way in (_Way.CHILDREN, _Way.RAW):
-                    outcomes.extend(self._run_part(bucket, part, way, held) for part in _parts(ways[way]))
+                for way in (Way.CHILDREN, Way.RAW):
+                    outcomes.extend(self._run_part(bucket, part, way, held) for part in _parts(by_way[way]))
         except Busy:
             raise
         except Exception:
@@ -137,11 +119,11 @@ class Jobs:
             TILE_JOB_SECONDS.labels(label).inc(time.monotonic() - began)
         if outcomes or not client_ids:
             TILE_JOBS.labels(label, "published").inc()
-        if ways[_Way.NONE]:
+        if by_way[Way.NONE]:
             raise Expired(
                 f"the {bucket.level} of {iso(bucket.start)} cannot be built again: the raw events behind it have "
                 "expired (raw_retention_days, retention); it stays as it was published",
-                ways[_Way.NONE],
+                by_way[Way.NONE],
             )
         return Outcome(
             bucket,
@@ -152,19 +134,15 @@ class Jobs:
             round((time.monotonic() - began) * 1000),
         )
 
-    def _ways(self, bucket: Bucket, client_ids: Sequence[str]) -> "dict[_Way, list[str]]":
-        """How the bucket can be built for each client: retention may be another one for each."""
+    def _ways(self, bucket: Bucket, client_ids: Sequence[str]) -> dict[Way, list[str]]:
+        """How the bucket can be built now for each client."""
         now = believed(self.database, self.clock.now_ms(), "tiles")
-        ways: dict[_Way, list[str]] = {way: [] for way in _Way}
         with reading(self.database) as connection:
-            torn = _with_lost_children(connection, bucket)
-        for client_id in client_ids:
-            ways[_way(bucket, client_id, now, self.settings, whole=client_id not in torn)].append(client_id)
-        return ways
+            return ways(connection, bucket, client_ids, now, self.settings)
 
-    def _run_part(self, bucket: Bucket, client_ids: Sequence[str], way: "_Way", held: Lease) -> Outcome:
+    def _run_part(self, bucket: Bucket, client_ids: Sequence[str], way: Way, held: Lease) -> Outcome:
         began = time.monotonic()
-        read = self._read_raw if way is _Way.RAW else self._read_children
+        read = self._read_raw if way is Way.RAW else self._read_children
         inputs = read(bucket, client_ids)
         try:
             self._checkpoint("drawn")
@@ -197,6 +175,7 @@ class Jobs:
     def _read_raw(self, bucket: Bucket, client_ids: Sequence[str]) -> _Inputs:
         with writing(self.database) as connection:
             version = next_version(connection)
+            _refuse_lacking(connection, bucket, client_ids, Way.RAW)
             snapshot = self.manifest.take(connection, start=bucket.start, end=bucket.end, client_ids=client_ids)
         ranges: dict[str, list[Any]] = {client_id: [] for client_id in client_ids}
         for file in snapshot.files:
@@ -207,11 +186,20 @@ class Jobs:
     def _read_children(self, bucket: Bucket, client_ids: Sequence[str]) -> _Inputs:
         with writing(self.database) as connection:
             version = next_version(connection)
+            _refuse_lacking(connection, bucket, client_ids, Way.CHILDREN)
             rows = _children(connection, bucket, client_ids)
         provenance: dict[str, Any] = {client_id: {"children": []} for client_id in client_ids}
         for client_id, start, child_version, digest, _ in rows:
             provenance[client_id]["children"].append({"start": start, "version": child_version, "hash": digest})
         return _Inputs(version, max((row.manifest_version for row in rows), default=0), provenance, None)
+
+
+def _refuse_lacking(connection: Connection, bucket: Bucket, client_ids: Sequence[str], way: Way) -> None:
+    """Raises Busy when retention took some of it since the way was chosen: the next job will choose another one."""
+    if lacking(connection, bucket, client_ids, way):
+        raise Busy(
+            f"{way.value} of the {bucket.level} of {iso(bucket.start)} expired as the job began; it is done again"
+        )
 
 
 def _check_rows(facts: Mapping[str, Facts], snapshot: Snapshot) -> None:
@@ -222,15 +210,6 @@ def _check_rows(facts: Mapping[str, Facts], snapshot: Snapshot) -> None:
             f"the maps hold {found} events and the lake's files {listed}: the engine does not see all files of the "
             "lake; make sure that it reads the same lake (setting lake), nothing was published"
         )
-
-
-def _with_lost_children(connection: Connection, bucket: Bucket) -> set[str]:
-    """Clients of whose finer maps in the bucket some went with a damaged part."""
-    if bucket.level.child is None:
-        return set()
-    columns = buckets.c
-    within = (columns.level == bucket.level.child.value, columns.start >= bucket.start, columns.start < bucket.end)
-    return set(connection.execute(sa.select(columns.client_id).where(*within, is_lost()).distinct()).scalars())
 
 
 def _children(

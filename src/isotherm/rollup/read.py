@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from isotherm.clock import HOUR_MS, iso
 from isotherm.config import Settings
 from isotherm.errors import Backpressure, IsothermError, Problem
+from isotherm.rollup import gone
 from isotherm.rollup.buckets import Bucket, Level, cover, floor
 from isotherm.rollup.damage import is_lost
 from isotherm.rollup.expiry import kept_from
@@ -50,41 +51,105 @@ def plan_read(
         pending = cover(start, end)
     except ValueError as error:
         raise Problem(400, f"{error}; got {iso(start)} to {iso(end)}") from None
-    _refuse_expired(client_id, start, end, now_ms, settings)
+    kept = _kept_range(client_id, start, end, now_ms, settings)
+    if kept != (start, end):
+        raise _expired(*_nearest(connection, client_id, *kept, now_ms, settings))
+    try:
+        chosen, stale = _choose(connection, client_id, pending, now_ms, settings)
+    except _Gone as went:
+        nearest = _nearest(connection, client_id, *_around(start, end, went.buckets), now_ms, settings)
+        raise _expired(*nearest) from None
+    return ReadPlan(chosen, stale, _pending_from(connection, client_id, start, end))
+
+
+class _Gone(Exception):
+    """Retention took tiles of one level that the range needs, though by their days they would be kept."""
+
+    def __init__(self, buckets: Sequence[Bucket]) -> None:
+        super().__init__(buckets)
+        self.buckets = buckets
+
+
+def _choose(
+    connection: Connection, client_id: str, pending: list[Bucket], now_ms: int, settings: Settings
+) -> tuple[list[Bucket], bool]:
+    """The published buckets that answer for `pending`, by time, and whether something is stale. Raises _Gone."""
     chosen: list[Bucket] = []
     stale = False
     for level in (Level.WEEK, Level.DAY, Level.HOUR):
         here = [bucket for bucket in pending if bucket.level is level]
         published, changed, lost = _states(connection, client_id, here)
+        unpublished = [bucket for bucket in here if bucket.start not in published]
+        gone_here = gone.starts(connection, client_id, level, _windows(here)) if unpublished else set[int]()
+        unusable = changed | lost | gone_here
+        whole = _with_children(connection, client_id, [one for one in here if one.start in unusable], now_ms, settings)
+        went = [one for one in here if one.start in gone_here and one.start not in whole]
+        if went:
+            raise _Gone(went)
         for bucket in here:
-            clean = bucket.start not in changed and bucket.start not in lost
-            if level.child is None or clean:
-                _refuse_lost(bucket, lost)
-                # Publishing an hour marks its day and week: an unpublished clean bucket holds nothing at all.
-                chosen += [bucket] if bucket.start in published else []
-            elif bucket.start >= kept_from(level.child, now_ms, settings, client_id):
+            if bucket.start in whole:
                 pending += bucket.children()
-            else:
-                _refuse_lost(bucket, lost)
-                stale = True
-                chosen += [bucket] if bucket.start in published else []
+                continue
+            _refuse_lost(bucket, lost)
+            stale |= level.child is not None and bucket.start in unusable
+            # Publishing an hour marks its day and week: an unpublished clean bucket holds nothing at all.
+            chosen += [bucket] if bucket.start in published else []
     chosen.sort(key=lambda bucket: bucket.start)
-    return ReadPlan(chosen, stale, _pending_from(connection, client_id, start, end))
+    return chosen, stale
 
 
-def _refuse_expired(client_id: str, start: int, end: int, now_ms: int, settings: Settings) -> None:
+def _with_children(
+    connection: Connection, client_id: str, unusable: Sequence[Bucket], now_ms: int, settings: Settings
+) -> set[int]:
+    """Starts of those of the buckets, all of one level, whose next finer tiles are all kept and can answer."""
+    if not unusable or (child := unusable[0].level.child) is None:
+        return set()
+    kept = [one for one in unusable if one.start >= kept_from(child, now_ms, settings, client_id)]
+    went = gone.starts(connection, client_id, child, _windows(kept))
+    return {one.start for one in kept} - {floor(unusable[0].level, start) for start in went}
+
+
+def _kept_range(client_id: str, start: int, end: int, now_ms: int, settings: Settings) -> tuple[int, int]:
+    """The nearest range that could be answered by the days that tiles are kept for: the same one when it could."""
     kept_edge = partial(_kept_edge, client_id)
     nearest_start = kept_edge(start, now_ms, settings, up=False)
     nearest_start = max(nearest_start, kept_from(Level.WEEK, now_ms, settings, client_id))
     nearest_end = max(kept_edge(end, now_ms, settings, up=True), nearest_start + HOUR_MS)
-    nearest_end = kept_edge(nearest_end, now_ms, settings, up=True)
-    if (nearest_start, nearest_end) == (start, end):
-        return
-    raise Problem(
+    return nearest_start, kept_edge(nearest_end, now_ms, settings, up=True)
+
+
+def _nearest(
+    connection: Connection, client_id: str, start: int, end: int, now_ms: int, settings: Settings
+) -> tuple[int, int]:
+    """The nearest range that can be answered."""
+    while True:
+        start, end = _kept_range(client_id, start, end, now_ms, settings)
+        try:
+            _choose(connection, client_id, cover(start, end), now_ms, settings)
+        except _Gone as went:
+            start, end = _around(start, end, went.buckets)
+        except Backpressure:
+            # Its maps are lost, and may come back.
+            return start, end
+        else:
+            return start, end
+
+
+def _around(start: int, end: int, went: Sequence[Bucket]) -> tuple[int, int]:
+    """The range with the coarser buckets around these; of weeks, which nothing coarser holds, what comes after them."""
+    coarser = [bucket.parent for bucket in went if bucket.parent is not None]
+    if coarser:
+        return min(start, *(one.start for one in coarser)), max(end, *(one.end for one in coarser))
+    start = max(bucket.end for bucket in went)
+    return start, max(end, start + HOUR_MS)
+
+
+def _expired(start: int, end: int) -> Problem:
+    return Problem(
         422,
         "the tiles that would answer this range exactly have expired (hours become days, days become weeks, "
-        f"then they are dropped); the nearest range is {iso(nearest_start)} to {iso(nearest_end)}",
-        nearest={"from": iso(nearest_start), "to": iso(nearest_end)},
+        f"then they are dropped); the nearest range is {iso(start)} to {iso(end)}",
+        nearest={"from": iso(start), "to": iso(end)},
     )
 
 

@@ -17,6 +17,7 @@ from isotherm.land.lander import Lander
 from isotherm.land.retention import expire_raw
 from isotherm.rollup import audit, audit_screens, marks
 from isotherm.rollup.audit import EVERYTHING, Range
+from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.retention import expire
 from isotherm.rollup.scheduler import Scheduler
@@ -111,6 +112,18 @@ def test_an_hour_whose_tiles_expire_before_they_are_made_is_told_as_gone_and_sta
     line.schedule(upkeep=True)
     assert line.counted() == {"hour": 0, "day": 3, "week": 3}
     line.check()
+
+
+def test_an_hour_that_was_passed_on_is_no_empty_part_of_its_day_when_hours_are_kept_longer(
+    make_line: Callable[..., Line],
+) -> None:
+    line = make_line()
+    old = NOW - 120 * DAY_MS
+    line.replay(old)
+    line.schedule(upkeep=True)
+    longer = make_line(hourly_retention_days=400)
+    list(backfill(longer.world.jobs, old, old + HOUR_MS, levels=[Level.DAY, Level.WEEK]))
+    assert longer.counted() == {"hour": 0, "day": 2, "week": 2}
 
 
 def test_what_lands_within_a_day_of_the_end_of_its_raw_events_is_kept_only(make_line: Callable[..., Line]) -> None:

@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from isotherm.clock import DAY_MS, HOUR_MS
+from isotherm.land import retired
 from isotherm.store.db import writing
-from isotherm.store.tables import backgrounds, screen_shapes
+from isotherm.store.tables import backgrounds, buckets, screen_shapes
 
 WEEK = 1_770_595_200_000
 SHOP = {"client_id": "shop"}
@@ -216,6 +217,28 @@ def test_activity_of_expired_hours_is_422_and_says_from_where(api: Any, world: A
     assert answer.status_code == 422
     assert answer.json()["nearest"]["from"] > "2026-05"
     assert api.get("/v1/activity", params=asked | {"step": "auto"}).json()["step"] == "day"
+
+
+def test_hours_that_went_are_not_empty_though_their_days_were_made_longer(api: Any, world: Any) -> None:
+    of_day = (buckets.c.start >= WEEK, buckets.c.start < WEEK + DAY_MS, buckets.c.client_id == "shop")
+    with writing(world.engine) as connection:
+        hours = connection.execute(sa.select(buckets.c.start).where(buckets.c.level == "hour", *of_day)).scalars().all()
+        gone = [{"client_id": "shop", "start": start, "rows": 1} for start in hours]
+        retired.write(connection, "hour", gone, world.clock.now_ms())
+        connection.execute(sa.delete(buckets).where(buckets.c.level == "hour", *of_day))
+    world.olap.command("DELETE FROM maps WHERE level = 'hour'")
+    for marked in ("day", "week"):
+        world.mark(marked, WEEK, "shop")
+    asked = SHOP | {"from": at(WEEK), "to": at(WEEK + DAY_MS)}
+    refused = api.get("/v1/activity", params=asked | {"step": "hour"})
+    assert refused.status_code == 422
+    assert refused.json()["nearest"]["from"][:13] == at(max(hours) + HOUR_MS)[:13]
+    expected = steps(world, DAY_MS, WEEK, WEEK + DAY_MS, client="shop")
+    assert sum(expected) > 0
+    for step in ("auto", "day"):
+        answer = api.get("/v1/activity", params=asked | {"step": step}).json()
+        found = [one["events"] for one in answer["steps"]]
+        assert (answer["step"], answer["stale"], found) == ("day", True, expected)
 
 
 def put(world: Any, table: sa.Table, *rows: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from isotherm.clock import iso
 from isotherm.errors import Problem
+from isotherm.rollup import gone
 from isotherm.rollup.buckets import Bucket, Level, floor
 from isotherm.rollup.expiry import kept_from
 from isotherm.rollup.read import plan_read
@@ -49,10 +50,10 @@ def activity(
         params.screen(screen_id)
     kinds = params.event_types(event_type)
     edges = params.span(start, end)
-    level = _level(client_id, step, *edges, deps)
-    first, last = _widened(level, *edges)
     with reading(deps.engine) as connection:
         known.require_client(connection, client_id)
+        level = _level(connection, client_id, step, *edges, deps)
+        first, last = _widened(level, *edges)
         plan = plan_read(connection, client_id, first, last, deps.clock.now_ms(), deps.settings)
         pending = known.pending_hours(connection, client_id, first, last)
         used = _buckets(connection, deps, client_id, level, first, last)
@@ -77,17 +78,16 @@ def activity(
     return listing(request, "steps", pa.table({"start": starts, "events": sums}), members)
 
 
-def _level(client_id: str, step: str, start: int, end: int, deps: Deps) -> Level:
+def _level(connection: Connection, client_id: str, step: str, start: int, end: int, deps: Deps) -> Level:
     """The step's level. Raises Problem 400 for too many steps, 422 where tiles that fine have expired."""
-    now_ms = deps.clock.now_ms()
     if step == "auto":
-        kept = [level for level in Level if start >= kept_from(level, now_ms, deps.settings, client_id)]
-        fitting = [level for level in kept if _steps(level, start, end) <= AUTO_STEPS]
-        return (fitting or [Level.WEEK])[0]
+        fitting = [level for level in Level if _steps(level, start, end) <= AUTO_STEPS]
+        kept = (one for one in fitting if _kept(connection, client_id, one, start, end, deps) <= start)
+        return next(kept, Level.WEEK)
     level = Level(step)
     if _steps(level, start, end) > MAX_STEPS:
         raise Problem(400, f"step: more than {MAX_STEPS:,} steps; take a longer step or step=auto", field="step")
-    first = kept_from(level, now_ms, deps.settings, client_id)
+    first = _kept(connection, client_id, level, start, end, deps)
     if _widened(level, start, end)[0] < first:
         raise Problem(
             422,
@@ -96,6 +96,13 @@ def _level(client_id: str, step: str, start: int, end: int, deps: Deps) -> Level
             nearest={"from": iso(first)},
         )
     return level
+
+
+def _kept(connection: Connection, client_id: str, level: Level, start: int, end: int, deps: Deps) -> int:
+    """From which moment on the level's tiles of the range are all kept: by their days, and by what really went."""
+    went = gone.starts(connection, client_id, level, [_widened(level, start, end)])
+    by_days = kept_from(level, deps.clock.now_ms(), deps.settings, client_id)
+    return max([by_days, *(at + level.ms for at in went)])
 
 
 def _steps(level: Level, start: int, end: int) -> int:
@@ -110,11 +117,17 @@ def _widened(level: Level, start: int, end: int) -> tuple[int, int]:
 def _buckets(connection: Connection, deps: Deps, client_id: str, level: Level, start: int, end: int) -> list[Bucket]:
     """Buckets of the level, those that changed replaced by their children where these are still kept."""
     child = level.child
-    changed = () if child is None else known.changed(connection, client_id, level, start, end)
-    now_ms = deps.clock.now_ms()
+    if child is None:
+        return [Bucket(level, at) for at in range(start, end, level.ms)]
+    edge = kept_from(child, deps.clock.now_ms(), deps.settings, client_id)
+    changed = {at for at in known.changed(connection, client_id, level, start, end) if at >= edge}
+    if changed:
+        # Not where any of the children went.
+        went = gone.starts(connection, client_id, child, [(min(changed), max(changed) + level.ms)])
+        changed -= {floor(level, at) for at in went}
     used: list[Bucket] = []
     for at in range(start, end, level.ms):
-        if child is not None and at in changed and at >= kept_from(child, now_ms, deps.settings, client_id):
+        if at in changed:
             used += _buckets(connection, deps, client_id, child, at, at + level.ms)
         else:
             used.append(Bucket(level, at))
