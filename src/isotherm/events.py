@@ -156,7 +156,7 @@ class Envelope(Struct, kw_only=True):
 
     `received_at` is milliseconds since the epoch. `skew_ms` is what must be added to the client's times
     (0 unless the clocks differ by more than 60 s). `positions` lists, for each event of `batch`, its index
-    in the body the client sent; absent when nothing was rejected. `batch` is absent when nothing was accepted.
+    in the body the client sent; absent when these are 0, 1, 2, ... `batch` is absent when nothing was accepted.
     """
 
     v: int

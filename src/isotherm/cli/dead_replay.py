@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
+from isotherm.collect import positions
 from isotherm.collect.dead import Letter
 from isotherm.errors import IsothermError
 
@@ -32,13 +33,14 @@ class _Envelope(msgspec.Struct):
     batch: msgspec.Raw
     batch_id: str
     skew_ms: int = 0
+    positions: list[int] | None = None
 
 
 def send(url: str, letter: Letter) -> Answer:
     """POST the letter's bytes as a replay. Raises IsothermError when the collector does not answer for a minute."""
     content, headers, query = request_of(letter)
     parts = urlsplit(url)
-    path = f"{parts.path.rstrip('/')}/events/batch?{urlencode(query)}"
+    path = f"{parts.path.rstrip('/')}/events/batch?{urlencode(query, safe=',')}"
     give_up = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -63,7 +65,8 @@ def send(url: str, letter: Letter) -> Answer:
 def request_of(letter: Letter) -> tuple[bytes, dict[str, str], dict[str, str]]:
     """Body, headers and query that the letter is sent with.
 
-    The name of the batch is the same every time, so that landing finds out which of its events it has.
+    The name of the batch is the same every time, and so are the places of its events, so that landing finds out which
+    of them it has.
     """
     query = {"source": "replay", "skew_ms": str(letter.skew_ms), "batch_id": letter.batch_id or f"dead-{letter.id}"}
     headers = {name: letter.headers[name] for name in _HEADERS if name in letter.headers}
@@ -74,6 +77,8 @@ def request_of(letter: Letter) -> tuple[bytes, dict[str, str], dict[str, str]]:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return letter.content, headers, query
     query |= {"skew_ms": str(found.skew_ms), "batch_id": found.batch_id[:128]}
+    if found.positions is not None:
+        query["positions"] = positions.write(found.positions)
     return bytes(found.batch), {"content-type": "application/json"}, query
 
 

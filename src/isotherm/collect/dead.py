@@ -173,9 +173,12 @@ def record_of(one: Letter) -> Record:
 
 
 def of_refusal(request: Request, error: Problem, clients: frozenset[str]) -> Letter | None:
-    """The letter about a body that was refused as a whole; None when the reason is no content of ours to look at."""
+    """The letter about a body that was refused as a whole; None when the reason is no content of ours to look at.
+
+    None for a replay, too: the letter that it was made of is still there, and knows more of the batch than its body.
+    """
     reason = _REFUSED.get(error.status)
-    if reason is None or request.parsed is not None or not request.original:
+    if reason is None or request.parsed is not None or request.replayed or not request.original:
         return None
     text = _text(request)
     client_id, sent_at = _hints(text)
@@ -195,9 +198,10 @@ def of_refusal(request: Request, error: Problem, clients: frozenset[str]) -> Let
 
 
 def of_rejections(request: Request) -> Letter | None:
-    """The letter about a batch of which events were rejected; None when they are too old or too far ahead only."""
+    """The letter about a batch of which events were rejected; None when they are too old or too far ahead only, and
+    for a replay."""
     ours = [one for one in request.rejections if one.reason not in _NOT_OURS]
-    if not ours or not request.original:
+    if not ours or request.replayed or not request.original:
         return None
     first = ours[0]
     where = f"event {first.index}" + (f", {first.field}" if first.field else "")

@@ -57,8 +57,8 @@ class Request:
     `received_at` and `skew_ms` are milliseconds. `original` is the request's bytes, `body` these, and its JSON text
     after `decode`. `known_record` makes the record that is appended when the log knows the batch already. A batch that
     is split over several records has `slices` instead of both. `header` asks for a header of the request by its name. A
-    `replayed` body says by which clock's error it is corrected (`given_skew_ms`), and what its batch is called if it
-    does not.
+    `replayed` body says by which clock's error it is corrected (`given_skew_ms`), what its batch is called if it does
+    not, and, if some events of the batch are not in it, where those that are stood in it (`given_positions`).
     """
 
     body: bytes
@@ -70,6 +70,7 @@ class Request:
     replayed: bool = False
     given_skew_ms: int | None = None
     given_batch_id: str = ""
+    given_positions: list[int] | None = None
     header: Callable[[str], str | None] = _no_header
     original: bytes = b""
     sent_at: Any = None

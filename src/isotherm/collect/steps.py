@@ -26,11 +26,12 @@ import numpy as np
 import numpy.typing as npt
 
 from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from isotherm.collect import positions
 from isotherm.collect.decode import check_content_type, json_text
 from isotherm.collect.request import Parsed, Request
 from isotherm.collect.shapes import BATCH_FIELDS, encode
 from isotherm.collect.slices import Piece, Slice, corrected, one_line, pieces
-from isotherm.collect.validate import drop, parse, strict_json
+from isotherm.collect.validate import drop, parse, split, strict_json
 from isotherm.config import Settings
 from isotherm.errors import DropReason, Problem
 from isotherm.eventlog.port import Record
@@ -101,7 +102,8 @@ def _read_query(request: Request) -> None:
 
 
 def _read_replay(request: Request, query: Mapping[str, list[str]]) -> None:
-    """What is known of a body that came before: the error of its sender's clock, and a name for its batch."""
+    """What is known of a body that came before: the error of its sender's clock, a name for its batch, and the places
+    that its events had in it."""
     request.replayed = True
     skew, batch_id = query.get("skew_ms", ["0"])[-1], query.get("batch_id", [""])[-1]
     if not _WHOLE.fullmatch(skew):
@@ -110,6 +112,11 @@ def _read_replay(request: Request, query: Mapping[str, list[str]]) -> None:
         raise Problem(422, f"batch_id has at most {_BATCH_ID} characters", field="batch_id")
     request.given_skew_ms = int(skew)
     request.given_batch_id = batch_id or f"replay-{blake2b(request.original, digest_size=16).hexdigest()}"
+    if "positions" in query:
+        try:
+            request.given_positions = positions.read(query["positions"][-1])
+        except ValueError as error:
+            raise Problem(422, f"positions are places of events, like 0,2-3: {error}", field="positions") from None
 
 
 def _moment(text: str) -> Any:
@@ -126,6 +133,13 @@ def validate(request: Request, rules: Rules) -> None:
     """Bring the body to the strict form; bad events are set aside with their reason."""
     request.parsed = parse(request.body)
     request.facts = request.parsed.facts
+    if request.given_positions is not None:
+        _check_places(len(request.parsed.events) + len(request.parsed.rejections), len(request.given_positions))
+
+
+def _check_places(events: int, places: int) -> None:
+    if events != places:
+        raise Problem(422, f"positions names {places:,} places for {events:,} events", field="positions")
 
 
 def authorise(request: Request, rules: Rules) -> None:
@@ -194,17 +208,21 @@ def enrich(request: Request, rules: Rules) -> None:
     given = facts.batch_id or request.given_batch_id
     request.batch_id = given or f"srv-{uuid4().hex}"
     key = facts.client_id if rules.key_is_client else record_key(facts.client_id, facts.screen_id)
+    if request.given_positions is not None:
+        split(request.body, parsed)
+        parsed.positions = [request.given_positions[at] for at in parsed.positions]
     if rules.time_is_event and len(request.counts.accepted) > 1:
         request.slices = [_slice(request, rules, key, piece) for piece in _pieces(request, parsed)]
         return
     kept = request.accepted > 0
+    placed = bool(parsed.rejections) or request.given_positions is not None
     batch = strict_json(request.body, parsed) if kept else None
     if batch is not None and rules.one_line:
         batch = one_line(batch)
     value = _envelope(
         request,
         request.counts,
-        positions=parsed.positions if kept and parsed.rejections else None,
+        positions=parsed.positions if kept and placed else None,
         batch=batch,
     )
     _check_size(value, rules)

@@ -21,7 +21,7 @@ from isotherm.collect.request import Request
 from isotherm.config import Settings, load_settings
 from isotherm.errors import DropReason
 from isotherm.eventlog.port import open_dead_log, open_log
-from isotherm.events import Counts, encode_envelope
+from isotherm.events import MAX_EVENTS, Counts, encode_envelope
 from isotherm.land import ledger
 from isotherm.land.lake_local import LocalLake
 from isotherm.land.lander import Lander
@@ -201,6 +201,20 @@ def test_letters_of_landing_are_sent_again_too(door: RunningCollector) -> None:
     assert land(door)["landed"] == 2
     assert rows(door) == [("b7", 0, at + 7), ("b7", 1, at + 8)]
     assert sorted(entry.state for entry, _ in kept(door, stage="land")) == ["replayed", "waiting"]
+
+
+def test_the_longest_list_of_places_passes_the_door(door: RunningCollector) -> None:
+    at = now_ms()
+    places = list(reversed(range(MAX_EVENTS)))
+    body = json.dumps(batch([{"event_time": at, "event_type": "a"}] * MAX_EVENTS, batch_id="b8")).encode()
+    facts: dict[str, Any] = {"client_id": "shop", "screen_id": "home", "batch_id": "b8", "received_at": at}
+    counts = Counts(accepted={"0": MAX_EVENTS})
+    value = encode_envelope(**facts, skew_ms=0, flags=(), counts=counts, positions=places, batch=body)
+    with closing(open_dead_log(settings_of(door), SystemClock())) as log:
+        log.append([record_of(letter(value, reason="unusable", stage="land", time=at, client_id="shop", key="1"))])
+    assert replay(door) == 0
+    assert land(door)["landed"] == MAX_EVENTS
+    assert [position for _, position, _ in rows(door)] == sorted(places)
 
 
 def test_ls_show_and_drop(door: RunningCollector, capfd: pytest.CaptureFixture[str]) -> None:
