@@ -178,6 +178,10 @@ FLAG_REPLAY: Final = "replay"
 """The record was made of rows of a lake, with their own batch id, positions and time of receipt. It bears FLAG_IMPORT,
 too: its rows are compared with what the hour holds, and no live window counts them again."""
 
+FLAG_AGAIN: Final = "again"
+"""The body came before and was sent again (`source=replay`), not by its sender, who may still come with it: no log was
+told its id. It bears FLAG_IMPORT, too, and for a day landing tells the sender's own batch by what it landed of this."""
+
 _envelope_decoder = msgspec.json.Decoder(Envelope)
 _counts_encoder = msgspec.json.Encoder()
 

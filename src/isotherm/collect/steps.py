@@ -35,7 +35,7 @@ from isotherm.collect.validate import drop, parse, split, strict_json
 from isotherm.config import Settings
 from isotherm.errors import DropReason, Problem
 from isotherm.eventlog.port import Record
-from isotherm.events import FLAG_IMPORT, Counts, encode_envelope, hour_of, record_id, record_key, slice_id
+from isotherm.events import FLAG_AGAIN, FLAG_IMPORT, Counts, encode_envelope, hour_of, record_id, record_key, slice_id
 
 SKEW_TOLERANCE_MS: Final = MINUTE_MS
 """Clocks that differ by no more are taken to agree: the difference may be the network's."""
@@ -287,11 +287,17 @@ def _envelope(
         batch_id=request.batch_id,
         received_at=request.received_at,
         skew_ms=request.skew_ms,
-        flags=(FLAG_IMPORT,) if request.imported else (),
+        flags=_flags(request),
         counts=counts,
         positions=positions,
         batch=batch,
     )
+
+
+def _flags(request: Request) -> tuple[str, ...]:
+    if request.replayed:
+        return (FLAG_IMPORT, FLAG_AGAIN)
+    return (FLAG_IMPORT,) if request.imported else ()
 
 
 def _known_record(request: Request, key: str, events: int, *, first: bool = True) -> Record:

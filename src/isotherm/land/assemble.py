@@ -45,14 +45,15 @@ def new_rows(
 ) -> Fresh:
     """What of the decoded rows is new, as far as is known now; `books` learn what becomes of each row.
 
-    With `by_id`, rows of batches that were landed before are dropped; imported ones are compared with the lake. What
-    is too late for the maps by the `rule` has parts of its own.
+    With `by_id`, rows of batches that were landed before are dropped; without, the log tells these apart, but for
+    batches that were sent again by another than their sender. Imported rows are compared with the lake. What is too
+    late for the maps by the `rule` has parts of its own.
     """
     rows, claims = Rows.of(one.rows for one in decoded), None
     if not len(rows.record):
         return Fresh([])
-    if by_id:
-        judged = _known(decoded, manifest)
+    judged = _judged(decoded, manifest, by_id=by_id)
+    if judged is not None:
         claims = judged.claims
         if judged.keep is not None:
             books.add_known(judged.dropped, split(rows.only(~judged.keep)))
@@ -67,13 +68,22 @@ def new_rows(
     return Fresh(kept, claims, compared)
 
 
-def _known(decoded: Sequence[Decoded], manifest: Manifest) -> known.Judged:
-    """Which rows belong to batches that were landed before, as far as is known now."""
+def _judged(decoded: Sequence[Decoded], manifest: Manifest, *, by_id: bool) -> known.Judged | None:
+    """Which rows belong to batches that were landed before, as far as is known now; None when none can.
+
+    Where the log tells duplicates, one question to the database finds out that nothing was sent again lately.
+    """
     batches = [batch for one in decoded for batch in one.batches]
-    ids = known.ids_of(batches)
+    again = [batch for batch in batches if batch.again]
     with reading(manifest.engine) as connection:
+        if not (by_id or again or known.are_any(connection)):
+            return None
+        ids = known.ids_of(batches)
         before = known.look_up(connection, ids)
-    return known.judge(batches, ids, before)
+    if by_id:
+        return known.judge(batches, ids, before)
+    only = {*before, *known.ids_of(again)}
+    return known.judge(batches, ids, before, only) if only else None
 
 
 def said_by(decoded: Sequence[Decoded], fresh: Fresh) -> dict[str, Any]:

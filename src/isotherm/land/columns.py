@@ -17,6 +17,7 @@ from isotherm.errors import Unusable
 from isotherm.eventlog.port import Stored
 from isotherm.events import (
     ENVELOPE_VERSION,
+    FLAG_AGAIN,
     FLAG_IMPORT,
     Batch,
     Counts,
@@ -59,13 +60,17 @@ class Tally(Struct, frozen=True):
 
 
 class BatchRef(NamedTuple):
-    """One record's rows: whose they are, how many, and where in the sender's body if that is not 0, 1, 2, ..."""
+    """One record's rows: whose they are, how many, and where in the sender's body if that is not 0, 1, 2, ...
+
+    `again` says that the body was sent again by another than its sender; see FLAG_AGAIN.
+    """
 
     client_id: str
     batch_id: str
     received_at: int
     rows: int
     positions: list[int] | None
+    again: bool = False
 
 
 class Decoded(Struct):
@@ -144,9 +149,8 @@ def _rows(tables: "Sequence[_Tables]", work: Sequence[_Work]) -> Rows:
 
 def _batch_ref(work: _Work) -> BatchRef:
     envelope = work.envelope
-    return BatchRef(
-        envelope.client_id, envelope.batch_id, envelope.received_at, len(work.batch.events), envelope.positions
-    )
+    rows, again = len(work.batch.events), FLAG_AGAIN in envelope.flags
+    return BatchRef(envelope.client_id, envelope.batch_id, envelope.received_at, rows, envelope.positions, again)
 
 
 def _envelopes(records: Sequence[Stored]) -> Iterable[Envelope | None]:

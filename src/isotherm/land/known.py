@@ -1,10 +1,11 @@
-"""Duplicates on logs that keep no ids: what was landed is known for a day and an hour, and lands no second time.
+"""Duplicates that the log does not tell: what was landed is known for a day and an hour, and lands no second time.
 
-A row is named by (client_id, batch_id, position). A batch that came as one record is known as a whole; of one that
-was split over several records, the positions that were landed are kept beside the id.
+On logs that keep no ids that is every batch; on others only those whose body was sent again by another than its sender,
+as the log was told no id of these. A row is named by (client_id, batch_id, position). A batch that came as one record
+is known as a whole; of one that came otherwise, the positions that were landed are kept beside the id.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -46,20 +47,33 @@ class Judged(Struct, frozen=True):
     claims: Claims
 
 
+def are_any(connection: Connection) -> bool:
+    """Whether any id is known."""
+    return connection.execute(sa.select(known_ids.c.id).limit(1)).first() is not None
+
+
 def look_up(connection: Connection, ids: Iterable[bytes]) -> dict[bytes, bytes | None]:
     """Those of the ids that are known."""
     found = with_key(connection, (known_ids.c.id, known_ids.c.positions), dict.fromkeys(ids))
     return {bytes(one): positions for one, positions in found}
 
 
-def judge(batches: Sequence[BatchRef], ids: Sequence[bytes], before: Known) -> Judged:
-    """Which rows of the batches are new; `ids` are theirs, `before` what was found of these."""
+def judge(
+    batches: Sequence[BatchRef], ids: Sequence[bytes], before: Known, only: Collection[bytes] | None = None
+) -> Judged:
+    """Which rows of the batches are new; `ids` are theirs, `before` what was found of these.
+
+    With `only`, rows of batches with other ids are new, and their ids are not kept.
+    """
     state: dict[bytes, Positions | None] = {one: _unpack(packed) for one, packed in before.items()}
     touched: dict[bytes, int] = {}
     gone: list[tuple[int, npt.NDArray[np.bool_]]] = []
     dropped: list[tuple[BatchRef, int]] = []
     start = 0
     for one, batch in zip(ids, batches, strict=True):
+        if only is not None and one not in only:
+            start += batch.rows
+            continue
         mine = None if batch.positions is None else np.array(batch.positions, np.int64)
         if one not in state:
             state[one] = mine
@@ -80,7 +94,7 @@ def judge(batches: Sequence[BatchRef], ids: Sequence[bytes], before: Known) -> J
         keep = np.ones(start, np.bool_)
         for at, again in gone:
             keep[at : at + len(again)] &= ~again
-    return Judged(keep, dropped, Claims(before, ids, changed))
+    return Judged(keep, dropped, Claims(before, ids if only is None else list(only), changed))
 
 
 def ids_of(batches: Iterable[BatchRef]) -> list[bytes]:

@@ -66,9 +66,9 @@ class Landing(Struct, frozen=True):
     when the first of its events was received, and `newest` a client to when its last accepted event was. `shapes`
     says how large screens are, `received_until` when the newest record came. What the rows were chosen by must still
     hold: `compared` hours without new files, hours of files to be tiled whose raw events are not retired, and
-    `claims` on batches, on logs that keep no ids. Where the records are
-    lines of a sink's file, `scanned` says so: then the file, not the partition's position, lands once. `gaps` are
-    those of the records that the log had lost. `screens` maps (client_id, screen_id, event hour) to `books.COLUMNS`,
+    `claims` on batches that the log does not tell apart. Where the records are lines of a sink's file, `scanned` says
+    so: then the file, not the partition's position, lands once. `gaps` are those of the records that the log had lost.
+    `screens` maps (client_id, screen_id, event hour) to `books.COLUMNS`,
     `views` a page view's id to what came of it.
     """
 

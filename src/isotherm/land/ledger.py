@@ -25,7 +25,7 @@ MEASURES: Final = {
     "duplicate": "events of batches whose id was known",
     "sampled_out": "events left out on purpose: none, as nothing here samples",
     "landed": "rows listed in the lake",
-    "landing_duplicate": "rows the lake held already: of imports, and of batches that a log without ids has twice",
+    "landing_duplicate": "rows the lake held already: of imports and replays, and of batches that the log has twice",
     "dead": "events of records that could not be used; these are dead letters",
     "no_position": "of the landed rows, those without coordinates: never tiled",
     "raw_only": "of the landed rows, those too late for the maps: kept, never tiled, and in no other measure of these",

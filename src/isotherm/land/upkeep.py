@@ -128,11 +128,11 @@ class Upkeep:
         rounds.note(self._manifest.engine, "log", now_ms, {"deleted": deleted} if deleted else None)
 
     def forget_ids(self, now_ms: int) -> int:
-        """Drop ids of which no second copy can come any more; returns how many. None where the log itself knows ids.
+        """Drop ids of which no second copy can come any more; returns how many.
 
         Not the clock decides: after a long pause, both copies of a batch may wait on the log to be landed.
         """
-        return 0 if self._log.knows_ids else self._forget_until(self._landed_until(now_ms))
+        return self._forget_until(self._landed_until(now_ms))
 
     def forget_views(self, now_ms: int) -> int:
         """Drop page views of which nothing can come any more; returns how many."""

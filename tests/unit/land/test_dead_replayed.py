@@ -8,11 +8,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import sqlalchemy as sa
 from landing import NOW, World, event
 
 from isotherm.cli.dead_replay import request_of
-from isotherm.clock import HOUR_MS
-from isotherm.collect.dead import Letter, of_refusal, of_rejections
+from isotherm.clock import DAY_MS, HOUR_MS
+from isotherm.collect.dead import Letter, letter, of_refusal, of_rejections
 from isotherm.collect.request import Request
 from isotherm.collect.steps import STEPS, Rules
 from isotherm.errors import Problem
@@ -22,6 +23,9 @@ from isotherm.land import lander as lander_module
 from isotherm.land import ledger
 from isotherm.land.lander import Lander
 from isotherm.land.letters import Wanted, look, one
+from isotherm.land.upkeep import Upkeep
+from isotherm.store.db import reading
+from isotherm.store.tables import known_ids
 
 Make = Callable[..., World]
 JSON = {"content-type": "application/json"}
@@ -61,9 +65,9 @@ def records(request: Request) -> list[Record]:
     return [request.record]
 
 
-def again(letter: Letter, kind: str | None = None) -> tuple[bytes, dict[str, str], dict[str, str]]:
+def again(kept: Letter, kind: str | None = None) -> tuple[bytes, dict[str, str], dict[str, str]]:
     """What the letter is sent with; with `kind`, bad types of events are this one: a newer version takes them."""
-    content, headers, query = request_of(letter)
+    content, headers, query = request_of(kept)
     return content if kind is None else content.replace(BAD.encode(), kind.encode()), headers, query
 
 
@@ -113,8 +117,8 @@ def test_a_record_and_the_body_with_its_rejected_event_count_once(
     order = (of_record, of_door) if record_first else (of_door, of_record)
     found: list[tuple[float, int]] = []
     for _ in range(2):
-        for letter in order:
-            world.log.append(records(door(world, *again(letter, "mousemove" if healed else None))))
+        for sent_again in order:
+            world.log.append(records(door(world, *again(sent_again, "mousemove" if healed else None))))
             found = landed(world, lander)
     assert found == [(0.1, 0), *([(0.2, 1)] if healed else []), (0.3, 2), (0.4, 3)]
 
@@ -177,3 +181,59 @@ def test_a_replay_that_is_refused_as_a_whole_makes_no_second_letter(world: World
         with pytest.raises(Problem) as refused:
             walk(world, request)
         assert (of_refusal(request, refused.value, frozenset()) is not None) == bool(letters)
+
+
+def known(world: World) -> int:
+    with reading(world.engine) as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(known_ids)).scalar_one()
+
+
+def refused(content: bytes) -> Letter:
+    """The letter about a body that an earlier version refused as a whole."""
+    return letter(content, reason="no_batch", stage="collect", time=NOW, client_id="shop", headers=JSON)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_sender_that_comes_again_after_the_replay_of_its_batch_adds_nothing(deployed: World, at_once: bool) -> None:
+    world, lander = deployed, deployed.lander()
+    sent = body(event(NOW, 0.1), event(NOW - HOUR_MS, 0.2))
+    world.log.append(records(door(world, *again(refused(sent)))))
+    if not at_once:
+        assert landed(world, lander) == [(0.1, 0), (0.2, 1)]
+    for _ in range(2):
+        world.log.append(records(door(world, sent, JSON, {})))
+        assert landed(world, lander) == [(0.1, 0), (0.2, 1)]
+    assert ledger.sums(ledger.read(world.engine))["landing_duplicate"] >= 2
+
+
+def test_a_sender_that_comes_again_adds_what_the_replay_lacked(deployed: World) -> None:
+    world, lander = deployed, deployed.lander()
+    sent = body(event(NOW, 0.1), event(NOW, 0.2, kind=BAD), event(NOW, 0.3))
+    world.log.append(records(door(world, *again(refused(sent)))))
+    assert landed(world, lander) == [(0.1, 0), (0.3, 2)]
+    world.log.append(records(door(world, sent.replace(BAD.encode(), b"mousemove"), JSON, {})))
+    assert landed(world, lander) == [(0.1, 0), (0.2, 1), (0.3, 2)]
+
+
+def test_ids_of_what_was_sent_again_are_kept_for_a_day_and_cost_others_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lander = world.lander()
+    upkeep = Upkeep(world.settings, world.log, world.lake, world.manifest, world.clock, lambda _: None)
+    with monkeypatch.context() as patched:
+        patched.setattr("isotherm.land.known.ids_of", None)
+        for source in ("browser", "import"):
+            sent = body(event(NOW, 0.5), batch_id=source)
+            world.log.append(records(door(world, sent, JSON, {"source": source})))
+            landed(world, lander)
+    assert known(world) == 0
+    world.log.append(records(door(world, *again(refused(body(event(NOW, 0.1)))))))
+    world.log.append(records(door(world, body(event(NOW, 0.6), batch_id="other"), JSON, {})))
+    landed(world, lander)
+    assert known(world) == 1
+    for days, left in ((1, 1), (2, 0)):
+        world.clock.advance(DAY_MS)
+        world.log.append(records(door(world, body(event(NOW, 0.7), batch_id=f"day {days}"), JSON, {})))
+        landed(world, lander)
+        upkeep.forget_ids(world.clock.now_ms())
+        assert known(world) == left
