@@ -168,8 +168,8 @@ def replay(
     """Send dead letters through the collector's door again, and remember those that it took whole.
 
     What is accepted now is landed unless the lake has it: replaying twice, or a batch of which some events were
-    accepted before, adds only what is missing. A letter of which something is refused again keeps waiting; then the
-    exit code is 1.
+    accepted before, adds only what is missing. In the ledger, what landing could not use is dead until it was replayed
+    whole. A letter of which something is refused again keeps waiting; then the exit code is 1.
     """
     chosen = (settings or Collecting()).settings()
     wanted = _wanted(client, reason, stage, start, end, None if again or places else "waiting")
@@ -177,9 +177,10 @@ def replay(
     told: list[dict[str, Any]] = []
     with _opened(chosen) as (log, engine):
         for place in _chosen(log, engine, places, wanted, limit):
-            answer = dead_replay.send(url, letters.one(log, place))
+            letter = letters.one(log, place)
+            answer = dead_replay.send(url, letter)
             if answer.refused is None and not answer.rejected:
-                letters.note(log, engine, place, "replayed", SystemClock().now_ms(), answer.accepted)
+                letters.replayed(log, engine, place, letter, SystemClock().now_ms(), answer.accepted)
             told.append({"place": str(place), **answer._asdict()})
             if not json:
                 _tell(place, answer)
@@ -227,7 +228,7 @@ def drop(
         dropped = _chosen(log, engine, places, wanted, 0)
         for place in dropped:
             letters.one(log, place)
-            letters.note(log, engine, place, "dropped", SystemClock().now_ms())
+            letters.drop(log, engine, place, SystemClock().now_ms())
         letters.forget(log, engine)
     if json:
         print_json({"dropped": [str(place) for place in dropped]})

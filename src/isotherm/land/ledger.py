@@ -26,7 +26,7 @@ MEASURES: Final = {
     "sampled_out": "events left out on purpose: none, as nothing here samples",
     "landed": "rows listed in the lake",
     "landing_duplicate": "rows the lake held already: of imports and replays, and of batches that the log has twice",
-    "dead": "events of records that could not be used; these are dead letters",
+    "dead": "events of records that could not be used and were not replayed; these are dead letters",
     "no_position": "of the landed rows, those without coordinates: never tiled",
     "raw_only": "of the landed rows, those too late for the maps: kept, never tiled, and in no other measure of these",
     "sender_dropped": "events the sender says it dropped itself, by its reason; outside the sums",

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 from isotherm.collect.dead import Head, Letter, Stage, decode_head, decode_letter
 from isotherm.errors import IsothermError, Unusable
 from isotherm.eventlog.port import EventLog, Stored
+from isotherm.land.recovered import take_back
 from isotherm.store.db import reading, writing
 from isotherm.store.tables import dead_letters
 from isotherm.store.upsert import upsert
@@ -103,10 +104,27 @@ def one(log: EventLog, place: Place) -> Letter:
     return decode_letter(stored[0].value)
 
 
-def note(log: EventLog, engine: Engine, place: Place, state: State, now_ms: int, accepted: int = 0) -> None:
-    """Remember what became of the letter; waiting again is remembered as well."""
-    row = {"log": log.identity, **place._asdict(), "state": state, "accepted": accepted, "changed_at": now_ms}
+def drop(log: EventLog, engine: Engine, place: Place, now_ms: int) -> None:
+    """Remember that nobody wants the letter any more."""
+    row = {"log": log.identity, **place._asdict(), "state": "dropped", "changed_at": now_ms}
     with writing(engine) as connection:
+        upsert(connection, dead_letters, [row], update=("state", "changed_at"))
+
+
+def replayed(log: EventLog, engine: Engine, place: Place, letter: Letter, now_ms: int, accepted: int) -> None:
+    """Remember that the letter was replayed, and that the collector took so many events: all of it.
+
+    The first time, what landing counted as dead with it leaves the ledger.
+    """
+    key = {"log": log.identity, **place._asdict()}
+    row = key | {"state": "replayed", "accepted": accepted, "changed_at": now_ms}
+    with writing(engine) as connection:
+        upsert(connection, dead_letters, [row | {"state": "waiting", "accepted": 0}])
+        here = sa.and_(*(dead_letters.c[name] == value for name, value in key.items()))
+        # Others who replay the same letter wait for this row, and find what became of it.
+        before = connection.execute(sa.select(dead_letters).where(here).with_for_update()).one()
+        if before.state != "replayed" and not before.accepted:
+            take_back(connection, letter)
         upsert(connection, dead_letters, [row], update=("state", "accepted", "changed_at"))
 
 

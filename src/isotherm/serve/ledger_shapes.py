@@ -69,7 +69,9 @@ class ScreenMark(Struct):
     late: Count
     rejected: Count
     pending: Count
-    dead: Annotated[Count, Meta(description="Accepted events that could not be used; kept as dead letters.")]
+    dead: Annotated[
+        Count, Meta(description="Accepted events that could not be used, not replayed yet; kept as dead letters.")
+    ]
 
 
 class MarksAnswer(Struct, kw_only=True):

@@ -3,7 +3,7 @@ real landing."""
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from isotherm.config import Settings, load_settings
 from isotherm.errors import DropReason
 from isotherm.eventlog.port import open_dead_log, open_log
 from isotherm.events import MAX_EVENTS, Counts, encode_envelope
-from isotherm.land import ledger
+from isotherm.land import lander, ledger
 from isotherm.land.lake_local import LocalLake
 from isotherm.land.lander import Lander
 from isotherm.land.letters import Entry, Wanted, look, one
@@ -62,7 +62,8 @@ def land(door: RunningCollector) -> dict[str, int]:
         stack.callback(engine.dispose)
         lake = LocalLake.of_url(settings.url("lake"), settings)
         manifest = Manifest(engine, clock)
-        Lander(settings, log, lake, manifest, clock).drain()
+        dead = stack.enter_context(closing(open_dead_log(settings, clock)))
+        Lander(settings, log, lake, manifest, clock, dead=dead).drain()
         rows = ledger.read(engine)
         assert ledger.check(rows) == []
         return ledger.sums(rows)
@@ -201,6 +202,31 @@ def test_letters_of_landing_are_sent_again_too(door: RunningCollector) -> None:
     assert land(door)["landed"] == 2
     assert rows(door) == [("b7", 0, at + 7), ("b7", 1, at + 8)]
     assert sorted(entry.state for entry, _ in kept(door, stage="land")) == ["replayed", "waiting"]
+
+
+def test_what_landing_failed_at_is_dead_until_it_is_replayed(
+    door: RunningCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = now_ms()
+    door.post(batch([event(event_time=at), event(**BAD), event(event_time=at + 1)], batch_id="b9"))
+    real = lander.new_rows
+
+    def broken(decoded: Sequence[Any], *rest: Any, **more: Any) -> Any:
+        if any(one.batches for one in decoded):
+            raise TypeError("a fault of ours")
+        return real(decoded, *rest, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lander, "new_rows", broken)
+        assert (land(door)["landed"], land(door)["dead"]) == (0, 2)
+    assert {letter.reason for _, letter in kept(door)} == {"lander_error", "bad_event_type"}
+    # The letter of the whole body is rejected in part again and keeps waiting; the record's is done with.
+    for known in (2, 6):
+        assert replay(door, "--again") == 1
+        found = land(door)
+        assert (found["dead"], found["landed"], found["landing_duplicate"]) == (0, 2, known)
+        assert rows(door) == [("b9", 0, at), ("b9", 2, at + 1)]
+    assert {letter.stage: entry.state for entry, letter in kept(door)} == {"land": "replayed", "collect": "waiting"}
 
 
 def test_the_longest_list_of_places_passes_the_door(door: RunningCollector) -> None:

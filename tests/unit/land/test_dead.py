@@ -18,7 +18,7 @@ from isotherm.eventlog.port import EventLog, Record, open_dead_log
 from isotherm.land import assemble, books, columns, lander, late, ledger, parts, rowhash, scan, shapes, store
 from isotherm.land.dead import CONSUMER, DeadBin
 from isotherm.land.lander import Lander
-from isotherm.land.letters import Place, Wanted, count, forget, look, note, one
+from isotherm.land.letters import Place, Wanted, count, drop, forget, look, one, replayed
 from isotherm.land.scan import Scanner
 from isotherm.land.scan_source import open_source
 from isotherm.land.scan_waits import NotLanded
@@ -327,11 +327,11 @@ def test_what_became_of_letters_is_remembered_by_place(world: World, dead: Event
     assert len(look(dead, world.engine, Wanted(client_id="a"), 1)) == 1
     assert [entry.head.time for entry in look(dead, world.engine, Wanted(start=NOW + 1, end=NOW + 2))] == [NOW + 1]
     place = look(dead, world.engine, Wanted(client_id="b"))[0].place
-    note(dead, world.engine, place, "replayed", NOW, 5)
+    replayed(dead, world.engine, place, one(dead, place), NOW, 5)
     [done] = look(dead, world.engine, Wanted(state="replayed"))
     assert (done.place, done.accepted, done.changed_at) == (place, 5, NOW)
-    waiting, replayed = ("land", "unusable", "waiting"), ("land", "unusable", "replayed")
-    assert count(dead, world.engine, Wanted()) == {waiting: 2, replayed: 1}
+    waiting, done_with = ("land", "unusable", "waiting"), ("land", "unusable", "replayed")
+    assert count(dead, world.engine, Wanted()) == {waiting: 2, done_with: 1}
     assert count(dead, world.engine, Wanted(client_id="a")) == {("land", "unusable", "waiting"): 2}
     assert Place.parse(str(place)) == place
 
@@ -342,12 +342,12 @@ def test_old_letters_go(tmp_path: Path, world: World, dead: EventLog) -> None:
     keeper = DeadBin(world.settings, dead)
     keeper.expire(NOW + 29 * DAY_MS)
     [old] = look(dead, world.engine, Wanted())
-    note(dead, world.engine, old.place, "dropped", NOW)
+    drop(dead, world.engine, old.place, NOW)
     assert forget(dead, world.engine) == 0
     keeper.expire(NOW + 31 * DAY_MS)
     assert look(dead, world.engine, Wanted()) == []
     # What became of it goes with it; what became of a letter of another log, or of one that is there, stays.
-    note(dead, world.engine, Place(0, dead.head(0)), "dropped", NOW)
+    drop(dead, world.engine, Place(0, dead.head(0)), NOW)
     with writing(world.engine) as connection:
         other = {"log": "other", **old.place._asdict(), "state": "dropped", "changed_at": NOW}
         connection.execute(sa.insert(dead_letters).values(other))

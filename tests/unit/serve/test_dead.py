@@ -12,7 +12,7 @@ from serving import NOW, World
 from isotherm.clock import iso
 from isotherm.collect.dead import letter, record_of
 from isotherm.eventlog.port import EventLog, open_dead_log
-from isotherm.land.letters import Wanted, look, note
+from isotherm.land.letters import Wanted, drop, look, one, replayed
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def asked(api: TestClient[Any], status: int = 200, **query: Any) -> Any:
 
 def test_a_client_s_letters_are_counted_and_listed(api: TestClient[Any], world: World, log: EventLog) -> None:
     first = look(log, world.engine, Wanted(reason="bad_time"))[0]
-    note(log, world.engine, first.place, "replayed", NOW, 7)
+    replayed(log, world.engine, first.place, one(log, first.place), NOW, 7)
     found = asked(api)
     assert (found["client_id"], found["total"], found["simulated"]) == ("shop", 3, False)
     assert [(one["reason"], one["state"], one["letters"]) for one in found["counts"]] == [
@@ -77,7 +77,7 @@ def test_a_range_of_receipt_bounds_what_comes(api: TestClient[Any]) -> None:
 
 def test_what_waits_is_counted_by_client(api: TestClient[Any], world: World, log: EventLog) -> None:
     first = look(log, world.engine, Wanted("shop", "no_batch"))[0]
-    note(log, world.engine, first.place, "dropped", NOW)
+    drop(log, world.engine, first.place, NOW)
     answer = api.get("/v1/dead/counts")
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"

@@ -6,8 +6,13 @@ import pytest
 import sqlalchemy as sa
 
 from isotherm.clock import DAY_MS, HOUR_MS, iso
-from isotherm.land.books import COLUMNS, write_screens
+from isotherm.collect.dead import letter
+from isotherm.eventlog.port import Stored
+from isotherm.events import Counts, encode_envelope
+from isotherm.land.books import COLUMNS, Books, write_screens
+from isotherm.land.columns import dead_letter
 from isotherm.land.effects import fold
+from isotherm.land.recovered import take_back
 from isotherm.serve.routes.ledger import MOST_CHECKED, MOST_HOURS
 from isotherm.store.db import writing
 from isotherm.store.tables import buckets
@@ -113,6 +118,35 @@ def test_marks_of_many_screens_say_what_the_ledger_says_of_each(api: Any, writte
 )  # fmt: skip
 def test_marks_of_what_is_no_question_are_refused(api: Any, written: Any, wrong: dict[str, Any], status: int) -> None:
     assert api.get("/v1/ledger/marks", params=ASKED | wrong).status_code == status
+
+
+def test_a_map_is_complete_again_when_what_was_dead_of_it_is_replayed(api: Any, written: Any) -> None:
+    hour = max(h for c, s, _, h in written.hours if (c, s) == ("shop", "/home") and h < WEEK + 7 * DAY_MS)
+    value = encode_envelope(
+        client_id="shop", screen_id="/home", batch_id="b", received_at=hour, skew_ms=0, flags=(),
+        counts=Counts(accepted={str(hour): 2}, rejected={"bad_time": 1}),
+    )  # fmt: skip
+    died = Books()
+    died.add_tallies(dead_letter(Stored(0, 0, hour, value)).tallies)
+    with writing(written.engine) as connection:
+        write_screens(connection, died.screens)
+        fold(connection, died.counts)
+
+    def told(screen: str) -> tuple[bool, bool, int]:
+        """What the ledger says of the screen, and its mark."""
+        asked = ASKED | {"screen_id": screen}
+        [mark] = api.get("/v1/ledger/marks", params=asked).json()["marks"]
+        return api.get("/v1/ledger", params=asked).json()["complete"], mark["complete"], mark["dead"]
+
+    assert (told("/home"), told("/pricing")) == ((False, False, 2), (True, True, 0))
+    assert not api.get("/v1/ledger", params=ASKED).json()["complete"]
+    with writing(written.engine) as connection:
+        kept = letter(value, reason="lander_error", stage="land", time=hour, client_id="shop")
+        assert take_back(connection, kept)
+    assert (told("/home"), told("/pricing")) == ((True, True, 0), (True, True, 0))
+    body = api.get("/v1/ledger", params=ASKED).json()
+    # What the door rejected of that batch stays rejected.
+    assert (body["complete"], body["rejected"], body["differences"]) == (True, 4, [])
 
 
 def test_a_difference_makes_a_map_incomplete_and_is_named(api: Any, written: Any) -> None:

@@ -1242,7 +1242,7 @@ export interface components {
          */
         ScreenMark: {
             complete: boolean;
-            /** @description Accepted events that could not be used; kept as dead letters. */
+            /** @description Accepted events that could not be used, not replayed yet; kept as dead letters. */
             dead: number;
             late: number;
             pending: number;
