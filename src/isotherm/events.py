@@ -6,7 +6,7 @@ can decode with `decode_envelope` and never has to doubt what it reads.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from operator import attrgetter
@@ -257,10 +257,10 @@ def slice_id(client_id: str, batch_id: str, hour: int) -> bytes:
     return blake2b(text, digest_size=16, person=b"slice").digest()
 
 
-def replay_id(client_id: str, batch_id: str, hour: int, position: int) -> bytes:
-    """The id of a replayed record: of a batch's rows of one hour, from this position on. Never the id of what a sender
-    sent, which a log may still know."""
-    text = f"{client_id}\0{batch_id}\0{hour}\0{position}".encode("utf-8", "surrogatepass")
+def replay_id(client_id: str, batch_id: str, hour: int, positions: Iterable[int]) -> bytes:
+    """The id of a replayed record: of these rows of a batch and hour, and of no others of them. Never the id of what a
+    sender sent, which a log may still know."""
+    text = f"{client_id}\0{batch_id}\0{hour}\0{','.join(map(str, positions))}".encode("utf-8", "surrogatepass")
     return blake2b(text, digest_size=16, person=b"replay").digest()
 
 

@@ -48,10 +48,10 @@ def records_of(
     events, positions = _events(table, times - skews), int64(table, "position").tolist()
     for said, (start, end) in zip(facts, pairwise(edges), strict=True):
         rows = _Rows(said, int(skews[start]), events, positions, times)
-        for value, first in rows.values(start, end, max_bytes):
+        for value, held in rows.values(start, end, max_bytes):
             client_id, screen_id = said["client_id"], said["screen_id"]
             key = client_id if by_client else record_key(client_id, screen_id)
-            one = replay_id(client_id, said["batch_id"], hour_of(int(times[start])), first)
+            one = replay_id(client_id, said["batch_id"], hour_of(int(times[start])), held)
             yield Record(key, value, now_ms, one)
 
 
@@ -69,11 +69,11 @@ class _Rows:
         self._said, self._skew, self._events = said, skew_ms, events
         self._positions, self._times = positions, times
 
-    def values(self, start: int, end: int, max_bytes: int) -> Iterator[tuple[bytes, int]]:
-        """The record's value and its first position; several where one would be too long."""
+    def values(self, start: int, end: int, max_bytes: int) -> Iterator[tuple[bytes, list[int]]]:
+        """The record's value and its positions; several where one would be too long."""
         value = self._value(start, end)
         if len(value) <= max_bytes or end - start == 1:
-            yield value, self._positions[start]
+            yield value, self._positions[start:end]
             return
         middle = (start + end) // 2
         yield from self.values(start, middle, max_bytes)

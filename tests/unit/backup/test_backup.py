@@ -136,7 +136,7 @@ def test_pieces_of_one_replayed_batch_all_come_back(full: Any, make: Any, target
     for position in (1, 2, 3):
         flags = [FLAG_IMPORT, FLAG_REPLAY] if position < 3 else [FLAG_IMPORT]
         one = record("a", "sent", [event(NOW)], positions=[position], flags=flags)
-        identity = replay_id("a", "sent", HOUR, position) if position < 3 else None
+        identity = replay_id("a", "sent", HOUR, [position]) if position < 3 else None
         full.log.append([replace(one, id=identity)])
     full.expected["a"] += 3
     full.back_up(target)

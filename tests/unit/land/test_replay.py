@@ -19,6 +19,7 @@ from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog, Position, Record, Stored, open_log
 from isotherm.events import FLAG_IMPORT, FLAG_REPLAY, decode_envelope
 from isotherm.land import ledger
+from isotherm.land import replay as replay_module
 from isotherm.land.columns import decode_records
 from isotherm.land.lake_local import LocalLake
 from isotherm.land.manifest import Manifest
@@ -221,6 +222,30 @@ def test_a_merge_in_between_changes_nothing(make_world: Callable[..., World]) ->
     target.lander().drain()
     assert rows(target) == rows(world)
     assert done.rows == 12
+
+
+def test_killed_before_a_merge_that_moves_the_cut_of_a_record(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows that the first run cut off go with the second, whose piece of that record is longer."""
+    from isotherm.land.merge import merge_closed
+
+    monkeypatch.setattr(replay_module, "_PIECE_ROWS", 4)
+    world, target = make_world(), make_world(log="memory://")
+    for batch in ("b1", "b2"):
+        world.append(record("a", batch, [event(HOUR + n) for n in range(3)], screen_id="home"))
+    world.lander().drain()
+    first = Replay(world.lake, world.manifest, target.log, world.clock).run(0, NOW + DAY_MS, None)
+    assert next(first).rows == 4
+    first.close()
+    world.append(record("a", "late", [event(HOUR)] * 2, screen_id="cart"))
+    world.lander().drain()
+    world.clock.advance(3 * HOUR_MS)
+    assert merge_closed(world.settings, world.lake, world.manifest, world.clock.now_ms())
+    replay(world, target)
+    target.lander().drain()
+    assert rows(target) == rows(world)
+    assert target.identities() == world.identities()
 
 
 def test_what_landed_of_a_batch_since_the_last_replay_goes_with_the_next(make_world: Callable[..., World]) -> None:
