@@ -110,6 +110,17 @@ class World:
         return {path for path, _ in self.lake.list()}
 
 
+def flipped(data: bytes, column: str) -> bytes:
+    """A Parquet file with one bit turned over in the middle of the column's first pages, which are its values."""
+    chunks = pq.ParquetFile(pa.BufferReader(data)).metadata.row_group(0)
+    (chunk,) = (one for at in range(chunks.num_columns) if (one := chunks.column(at)).path_in_schema == column)
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    end = chunk.data_page_offset if chunk.has_dictionary_page else start + chunk.total_compressed_size
+    harmed = bytearray(data)
+    harmed[(start + end) // 2] ^= 4
+    return bytes(harmed)
+
+
 def _read_jsonl(path: Path) -> pd.DataFrame:
     return pd.DataFrame([json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()])
 

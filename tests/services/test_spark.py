@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import recount
 import sqlalchemy as sa
+from landing import flipped
 from recount import DATA, MAPPING, Recording
 from system_helpers import System, alive, environment, isotherm
 from tiling import NOW, World, worlds
@@ -456,6 +457,22 @@ def test_a_damaged_file_fails_the_job(local_world: World, lake_format: str) -> N
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SparkFailed, match=r"Spark: .*"):
+        world.run(Level.HOUR, world.hour)
+    assert hours(world) == {}
+    path.write_bytes(whole)
+    world.run_all()
+    world.check()
+
+
+def test_a_flipped_bit_fails_the_job(local_world: World) -> None:
+    """The page unpacks all the same; only its checksum says that it is another one."""
+    world = local_world
+    rng = np.random.default_rng(3)
+    world.land([("a", "s", "click", world.hour, *map(float, rng.random(2))) for _ in range(500)])
+    (path,) = (world.lake.place.root / path for path, _ in world.lake.list())
+    whole = path.read_bytes()
+    path.write_bytes(flipped(whole, "x_norm"))
+    with pytest.raises(SparkFailed, match=r"(?i)checksum|CRC"):
         world.run(Level.HOUR, world.hour)
     assert hours(world) == {}
     path.write_bytes(whole)

@@ -59,6 +59,7 @@ PARQUET_OPTIONS: Final[dict[str, Any]] = {
     "column_encoding": dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"),
     "data_page_version": "2.0",
     "store_schema": False,
+    "write_page_checksum": True,
     "write_statistics": ["event_time", "screen_id", "event_type", "batch_id"],
 }
 """Arguments of pyarrow.parquet.write_table. Doubles by dictionary: screens have few distinct coordinates."""

@@ -90,7 +90,7 @@ def read_pieces(
 
 def read_footer(lake: Lake, file: Located) -> pq.FileMetaData:
     """What a Parquet file says of its row groups. Raises IsothermError when it is missing or damaged."""
-    with readable(lake, file), _source(lake, file) as source, pq.ParquetFile(source) as opened:
+    with readable(lake, file), _source(lake, file) as source, _opened(source) as opened:
         return opened.metadata
 
 
@@ -100,10 +100,14 @@ def readable(lake: Lake, file: Located) -> Generator[None]:
     try:
         yield
     except (OSError, EOFError, pa.ArrowException, msgspec.MsgspecError, ValueError) as error:
-        raise IsothermError(
-            f"{lake.where(file.path)}: the lake file cannot be read ({error}). Restore it from a backup; "
-            "the manifest still lists it."
-        ) from error
+        raise unreadable(lake.where(file.path), str(error)) from error
+
+
+def unreadable(where: str, why: str) -> IsothermError:
+    """What a person is told of a missing or damaged lake file."""
+    return IsothermError(
+        f"{where}: the lake file cannot be read ({why}). Restore it from a backup; the manifest still lists it."
+    )
 
 
 def _source(lake: Lake, file: Located) -> BinaryIO:
@@ -119,14 +123,20 @@ def decode(data: bytes, format: str, columns: Sequence[str] | None = None) -> pa
     """What `encode` made, as a table again; columns of one chunk each."""
     schema = _schema(columns)
     if format == "parquet":
-        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=_DICTIONARIES) as file:
+        with _opened(pa.BufferReader(data)) as file:
             return _shaped(file.read(_names(file, schema), use_threads=False), schema)
     return _from_lines(gzip.decompress(data), schema)
 
 
+def _opened(source: Any, *, pre_buffer: bool = False) -> pq.ParquetFile:
+    """The file, whose pages raise OSError when one is not what was written: zstd would unpack most of them all the
+    same. Files of earlier versions have no checksums, and their pages are taken as they are."""
+    return pq.ParquetFile(source, read_dictionary=_DICTIONARIES, pre_buffer=pre_buffer, page_checksum_verification=True)
+
+
 def _parquet_pieces(source: BinaryIO, schema: pa.Schema, rows: int, groups: Sequence[int] | None) -> Iterator[pa.Table]:
     # With pre_buffer, a row group of many columns is one request or a few.
-    with pq.ParquetFile(source, read_dictionary=_DICTIONARIES, pre_buffer=True) as file:
+    with _opened(source, pre_buffer=True) as file:
         names = _names(file, schema)
         for group in range(file.num_row_groups) if groups is None else groups:
             for batch in file.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from landing import flipped
 
 from isotherm.clock import HOUR_MS
+from isotherm.errors import IsothermError
 from isotherm.rollup.buckets import Level
 from isotherm.rollup.engines import clickhouse, stored
 from isotherm.rollup.grid import cells_of
@@ -203,3 +205,20 @@ def test_large_clients_and_types_are_counted_on_their_own(
         " WHERE level = 'week'"
     ).to_pylist()
     assert {(r["client_id"], r["screen_id"], r["event_type"]): r["t"] for r in stored} == newest
+
+
+@pytest.mark.parametrize("harm", ["a value", "a column's name"])
+def test_a_damaged_lake_file_is_named_and_no_map_is_made_of_it(world: Any, harm: str) -> None:
+    """A flipped bit of a value unpacks as another value, and a column of another name reads as nulls."""
+    rng = np.random.default_rng(3)
+    world.land([("a", "s", "click", world.hour, *map(float, rng.random(2))) for _ in range(500)])
+    (path,) = (world.lake.place.root / path for path, _ in world.lake.list())
+    whole = path.read_bytes()
+    path.write_bytes(flipped(whole, "x_norm") if harm == "a value" else whole.replace(b"x_norm", b"x_nor~"))
+    with pytest.raises(IsothermError, match=r"the lake file cannot be read.*Restore it from a backup") as refused:
+        world.run(Level.HOUR, world.hour)
+    assert str(refused.value).startswith(str(path))
+    assert world.maps(Level.HOUR) == {}
+    path.write_bytes(whole)
+    world.run_all()
+    world.check()

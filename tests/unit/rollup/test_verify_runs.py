@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from landing import flipped
 from tiling import World
 
 from isotherm.clock import DAY_MS, HOUR_MS, iso
@@ -115,7 +116,7 @@ def test_progress_counts_every_event_once(full: World) -> None:
     assert one[-1].read == 302
 
 
-@pytest.mark.parametrize("harm", ["missing", "cut", "flipped"])
+@pytest.mark.parametrize("harm", ["missing", "cut", "flipped", "one bit"])
 def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_compared(full: World, harm: str) -> None:
     hour = full.hour - 24 * HOUR_MS
     path = path_of(full, "a", hour)
@@ -125,6 +126,8 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_compared(full: Worl
         full.lake.put(path, content[: len(content) // 2])
     if harm == "flipped":
         full.lake.put(path, content[:-3] + bytes([content[-3] ^ 255]) + content[-2:])
+    if harm == "one bit":
+        full.lake.put(path, flipped(content, "x_norm"))
     found = wrong(full, parallel=2)
     day, week = (bucket.start for bucket in Bucket(Level.HOUR, hour).ancestors())
     assert found.keys() == {("a", Level.HOUR, hour), ("a", Level.DAY, day), ("a", Level.WEEK, week)}

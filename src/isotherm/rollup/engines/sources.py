@@ -11,11 +11,17 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from isotherm.errors import Backpressure, ConfigError, IsothermError
 from isotherm.land.lake import Lake, LocalPlace, Place, S3Place
 from isotherm.land.tiers import root_of, roots_of
+from isotherm.land.write import unreadable
 from isotherm.rollup.engines.port import RawFile
+from isotherm.store.olap_profiles import UNREADABLE
 
 _GLOB: Final = re.compile(r"[*?{},\[\]\\']")
 """What cannot stand in a query that names many files: `{a,b}` takes a comma only inside, and none can be escaped."""
 _ACCESS_DENIED: Final = 291
+_DAMAGED: Final = UNREADABLE | {8, 117}
+"""ClickHouse's codes for a file it cannot make sense of. 8: a column is missing; 117: among others, a page has not the
+checksum that was written."""
+_AT_FAULT: Final = re.compile(r"\(in file/uri (.+?)\): ", re.DOTALL)
 # Plain strings: as LowCardinality, each of these columns takes twice as long to read and to group by.
 _KEYS: Final = "client_id String, screen_id String, event_type String"
 _POSITION: Final = "x_norm Nullable(Float64), y_norm Nullable(Float64)"
@@ -57,7 +63,10 @@ class Sources:
 
     @contextmanager
     def reading(self) -> Generator[None]:
-        """Around a query with a source in it: its errors say what to do, and hold no credentials."""
+        """Around a query with a source in it: its errors say what to do, and hold no credentials.
+
+        Raises IsothermError that names the file when one of the lake is damaged.
+        """
         try:
             yield
         except DatabaseError as error:
@@ -67,7 +76,10 @@ class Sources:
                     f"{local[0].where}: the ClickHouse server may only read files below its user_files_path; put the "
                     "lake's folder there, under the same name on both sides, or move the lake to S3 (setting lake)"
                 ) from None
-            raise type(error)(self._masked(str(error)), code=error.code, name=error.name) from None
+            text = self._masked(str(error))
+            if error.code in _DAMAGED and (file := _AT_FAULT.search(text)):
+                raise unreadable(file[1], text) from None
+            raise type(error)(text, code=error.code, name=error.name) from None
         except Backpressure as error:
             raise Backpressure(
                 self._masked(str(error)), retry_after_s=error.retry_after_s, status=error.status

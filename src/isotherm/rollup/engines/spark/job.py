@@ -88,7 +88,7 @@ def _counted(spark: Any, order: dict[str, Any]) -> Any:
     )
     files, parts = order["files"], []
     if files.get("parquet"):
-        rows = spark.read.schema(_RAW.format(time="TIMESTAMP")).parquet(*files["parquet"])
+        rows = _reader(spark, _RAW.format(time="TIMESTAMP")).parquet(*files["parquet"])
         parts.append(rows.selectExpr(*KEYS[:3], cell, "unix_millis(event_time) AS latest"))
     if files.get("jsonl"):
         # FAILFAST: by default a line that cannot be read would count as an event of nobody.
@@ -103,7 +103,7 @@ def _summed(spark: Any, order: dict[str, Any]) -> Any:
     """Counts of finer maps per map and cell; a row without a cell carries a map's events."""
     from pyspark.sql import functions as f
 
-    maps = spark.read.schema(_MAPS).parquet(*order["files"]["maps"])
+    maps = _reader(spark, _MAPS).parquet(*order["files"]["maps"])
     places = "CASE WHEN size(cells) > 0 OR size(counts) = 0 THEN cells ELSE sequence(0, size(counts) - 1) END"
     rows = maps.selectExpr(
         *KEYS,
@@ -114,6 +114,11 @@ def _summed(spark: Any, order: dict[str, Any]) -> Any:
     )
     counted = rows.where("cell IS NULL OR n > 0").groupBy(*KEYS, "cell")
     return counted.agg(f.sum("n").alias("n"), f.sum("events").alias("events"), f.max("latest").alias("latest"))
+
+
+def _reader(spark: Any, columns: str) -> Any:
+    """Reads Parquet. A page that is not what was written ends the job: by default nobody compares its checksum."""
+    return spark.read.schema(columns).option("parquet.page.verify-checksum.enabled", "true")
 
 
 def _maps(by_cell: Any) -> Any:

@@ -23,7 +23,7 @@ def blocks(files: Iterable[BinaryIO], bucket: Bucket, version: int) -> Iterator[
     held: list[pa.Table] = []
     counts = 0
     for file in files:
-        with pq.ParquetFile(file) as parquet:
+        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
             for batch in parquet.iter_batches(MAPS_PER_STEP, use_threads=False):
                 held.append(map_rows(batch, bucket, version))
                 counts += len(held[-1].column("counts").chunk(0).values)
@@ -85,5 +85,6 @@ def to_parquet(stored: pa.Table) -> memoryview:
     changed = {"cells": pa.list_(pa.int32()), "counts": pa.list_(pa.int64()), "events": pa.int64()}
     fields = [field.with_type(changed.get(field.name, field.type)) for field in stored.schema]
     sink = pa.BufferOutputStream()
-    pq.write_table(stored.cast(pa.schema(fields)), sink, compression="zstd", store_schema=False)
+    table = stored.cast(pa.schema(fields))
+    pq.write_table(table, sink, compression="zstd", store_schema=False, write_page_checksum=True)
     return memoryview(sink.getvalue()).cast("B")
