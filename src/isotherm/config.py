@@ -205,7 +205,9 @@ class Settings(BaseSettings):
     log_segment_bytes: int = Field(512 * MIB, ge=4 * MIB, description="A log segment is closed at this size.")
 
     land_formats: Annotated[list[Literal["parquet", "jsonl"]], NoDecode] = Field(
-        ["parquet"], description="Lake formats, comma-separated: parquet, jsonl. Jobs read the first."
+        ["parquet"],
+        description="Lake formats, comma-separated: parquet, jsonl. Everything reads the first, which stays the first: "
+        "what was landed before is not written again. A second one may be added or dropped at any time.",
     )
     land_flush_seconds: float = Field(15.0, gt=0, description="A record waits at most this long for its lake file.")
     land_flush_bytes: int = Field(128 * MIB, ge=MIB, description="Decoded records that force a flush.")

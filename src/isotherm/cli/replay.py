@@ -16,6 +16,7 @@ from isotherm.clock import iso
 from isotherm.config import without_password
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import open_log
+from isotherm.land.formats import refusal
 from isotherm.land.replay import Plan, Progress, Replay, plan
 
 
@@ -57,6 +58,10 @@ def command(
     require_data(chosen)
     clients = None if client is None else [client]
     with Parts(chosen) as parts:
+        if left_out := parts.manifest.unread(start=first, end=last, client_ids=clients):
+            if to_log is None:
+                raise refusal(left_out)
+            errors().print(f"not all is replayed: {left_out}; run it again with that format first", markup=False)
         planned = plan(parts.manifest, first, last, clients)
         if dry_run or not planned.hours:
             _say_plan(planned, as_json=json)
@@ -65,7 +70,7 @@ def command(
         log = parts.log if to_log is None else open_log(target, parts.clock)
         try:
             work = Replay(parts.lake, parts.manifest, log, parts.clock, by_client=chosen.log_key == "client")
-            done = _show(work.run(first, last, clients))
+            done = _show(work.run(first, last, clients, partly=to_log is not None))
         finally:
             if to_log is not None:
                 log.close()

@@ -17,6 +17,7 @@ from isotherm.cli.pulse import watched
 from isotherm.clock import SystemClock
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog, open_dead_log, open_log
+from isotherm.land.formats import refuse_order
 from isotherm.land.intake import SharedIntake
 from isotherm.land.lake import Lake
 from isotherm.land.lander import Lander
@@ -28,7 +29,7 @@ from isotherm.land.tiers import open_tiers
 from isotherm.rollup.scheduler import Scheduler
 from isotherm.rollup.windows.port import Stream, is_shared, open_stream
 from isotherm.store.cache import Cache, open_cache
-from isotherm.store.db import open_db
+from isotherm.store.db import open_db, reading
 from isotherm.store.olap import Olap, open_olap
 
 STOP_SECONDS: Final = 20.0
@@ -107,10 +108,17 @@ class Parts:
     def manifest(self) -> Manifest:
         return Manifest(self.engine, self.clock, self.settings.land_formats[0])
 
+    def _in_order(self) -> Manifest:
+        """The manifest, for who writes by it. Raises ConfigError when another of `land_formats` has to be the first."""
+        with reading(self.engine) as connection:
+            refuse_order(connection, self.manifest.default_format)
+        return self.manifest
+
     @cached_property
     def lander(self) -> Lander:
         shared = self.intake if is_shared(self.settings) else None
-        return Lander(self.settings, self.log, self.lake, self.manifest, self.clock, shared=shared, dead=self.dead_log)
+        manifest = self._in_order()
+        return Lander(self.settings, self.log, self.lake, manifest, self.clock, shared=shared, dead=self.dead_log)
 
     @cached_property
     def intake(self) -> SharedIntake:
@@ -125,14 +133,14 @@ class Parts:
             self.log,
             open_source(self.settings),
             self.lake,
-            self.manifest,
+            self._in_order(),
             self.clock,
             dead=self.dead_log,
         )
 
     @cached_property
     def scheduler(self) -> Scheduler:
-        scheduler = Scheduler(self.settings, self.engine, self.olap, self.lake, self.manifest, self.clock)
+        scheduler = Scheduler(self.settings, self.engine, self.olap, self.lake, self._in_order(), self.clock)
         self._stack.callback(scheduler.jobs.engine.close)
         return scheduler
 

@@ -17,6 +17,7 @@ from isotherm.clock import HOUR_MS, Clock
 from isotherm.errors import IsothermError
 from isotherm.land import books, effects, gaps, known, rowhash, scanned, views
 from isotherm.land.effects import Lost
+from isotherm.land.formats import Unread, refuse_unread, unread
 from isotherm.land.lake import Lake
 from isotherm.land.landing import LakeFile, Landing, OffsetRange, Progress, Snapshot
 from isotherm.land.shapes import write_shapes
@@ -65,6 +66,7 @@ class Manifest:
         """The files of hours in [start, end), of these clients (None: all), in one format, leased.
 
         What maps are made of, unless `raw_only` asks for the files that are never tiled (True), or for all (None).
+        Raises ConfigError when no format is named and some of the rows are in another one than the default.
         """
         with writing(self.engine) as connection:
             taken = self.take(connection, start=start, end=end, client_ids=client_ids, format=format, raw_only=raw_only)
@@ -88,7 +90,10 @@ class Manifest:
         version = connection.execute(
             sa.select(sequences.c.value).where(sequences.c.name == "version").with_for_update()
         ).scalar_one()
-        wanted = _selection(start, end, client_ids, raw_only) & (files.c.format == (format or self.default_format))
+        wanted = _selection(start, end, client_ids, raw_only)
+        if format is None:
+            refuse_unread(connection, self.default_format, wanted)
+        wanted &= files.c.format == (format or self.default_format)
         snapshot = Snapshot(uuid.uuid4().hex, version, list(_listed(connection, wanted)))
         expires_at = self.clock.now_ms() + LEASE_MS
         connection.execute(snapshots.insert().values(id=snapshot.id, version=version, expires_at=expires_at))
@@ -125,6 +130,11 @@ class Manifest:
             wanted &= files.c.format == format
         with reading(self.engine) as connection:
             return list(_listed(connection, wanted))
+
+    def unread(self, *, start: int, end: int, client_ids: Sequence[str] | None) -> Unread | None:
+        """What of these hours and clients is not in the default format; None when all is."""
+        with reading(self.engine) as connection:
+            return unread(connection, self.default_format, _selection(start, end, client_ids, None))
 
     def next_offset(self, log: str, partition: int) -> int:
         """The first offset of the partition that is not landed; 0 for a log never seen."""

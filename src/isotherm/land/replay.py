@@ -78,17 +78,24 @@ class Replay:
         self._rows = self._total = self._hour = self._records = self._known = 0
         self._unasked = _ASKED_BYTES
 
-    def run(self, start: int, end: int, client_ids: Sequence[str] | None) -> Iterator[Progress]:
+    def run(
+        self, start: int, end: int, client_ids: Sequence[str] | None, *, partly: bool = False
+    ) -> Iterator[Progress]:
         """Replay the event hours of [start, end) in ms, oldest first, with a step after every append.
 
-        Raises IsothermError when a file cannot be read; what was appended until then counts once all the same.
+        Raises IsothermError when a file cannot be read; what was appended until then counts once all the same. And
+        ConfigError for an hour that is in another format than the one that is read; not with `partly`, which is for the
+        log of another deployment alone.
         """
+        form = self._manifest.default_format if partly else None
         planned = plan(self._manifest, start, end, client_ids)
         self._total = planned.rows
         for hour in sorted({hour for _, hour in planned.hours}):
             self._hour = hour
             # All rows, also those that no map holds: what becomes of them is decided where they land.
-            chosen = self._manifest.snapshot(start=hour, end=hour + HOUR_MS, client_ids=client_ids, raw_only=None)
+            chosen = self._manifest.snapshot(
+                start=hour, end=hour + HOUR_MS, client_ids=client_ids, format=form, raw_only=None
+            )
             with chosen as snapshot:
                 renewed_at = self._manifest.clock.now_ms()
                 for step in chain.from_iterable(map(self._file, snapshot.files)):

@@ -101,6 +101,19 @@ def test_its_own_deployment_stays_as_it_is(data: Path, capsys: pytest.CaptureFix
     assert sums(data / "one")["landed"] == total["landed"] == ROWS
 
 
+def test_another_first_format_is_refused_and_into_another_deployment_said(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ISOTHERM_LAND_FORMATS", "jsonl")
+    where = ["replay", "--data", str(data / "one"), *RANGE]
+    assert run(where) == 1
+    assert "name parquet first" in capsys.readouterr().err
+    assert run([*where, "--to-log", Settings(data=data / "two").url("log")]) == 0
+    said = capsys.readouterr()
+    assert "have events in parquet that are not in jsonl" in " ".join(said.err.split())
+    assert "nothing to replay" in said.out
+
+
 def test_killed_in_the_middle_and_run_again_it_is_exact(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = (
         "import os, signal, sys\n"

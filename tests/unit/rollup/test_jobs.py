@@ -9,12 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from isotherm.clock import DAY_MS, HOUR_MS
+from isotherm.errors import ConfigError
 from isotherm.rollup import jobs as jobs_module
 from isotherm.rollup.buckets import WEEK_MS, Bucket, Level, floor
 from isotherm.rollup.expiry import kept_from
 from isotherm.rollup.jobs import Expired
 from isotherm.rollup.leases import Busy, lease
 from isotherm.rollup.read import plan_read, sum_maps
+from isotherm.rollup.verify import Verifier, verify
 from isotherm.store import tables
 from isotherm.store.db import next_version, reading, writing
 
@@ -267,3 +269,18 @@ def test_a_day_whose_hours_have_expired_is_built_from_raw(world: Any) -> None:
     world.clock.advance(1000 * DAY_MS)
     with pytest.raises(Expired):
         world.jobs.run_rollup(Level.DAY, day, ["a"])
+
+
+def test_a_map_is_not_made_of_the_part_of_an_hour_that_another_first_format_holds(world: Any) -> None:
+    """One late event lands in JSON lines after the others were landed in Parquet: the map stays as it was."""
+    world.land([("a", "/", "click", world.hour, 0.3, 0.3)] * 100)
+    world.run_all()
+    world.manifest.default_format = "jsonl"
+    world.land([("a", "/", "click", world.hour, 0.3, 0.3)])
+    with pytest.raises(ConfigError, match="land_formats: 1 hours"):
+        world.run(Level.HOUR, world.hour)
+    (counts,) = world.maps(Level.HOUR).values()
+    assert counts.sum() == 100
+    verifier = Verifier(world.database, world.olap, world.lake, world.manifest, world.clock, world.settings)
+    with pytest.raises(ConfigError, match="land_formats: 1 hours"):
+        list(verify(verifier))

@@ -17,7 +17,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+import sqlalchemy as sa
+
 from isotherm.cli.checks import check_exposure
+from isotherm.cli.doctor import formats
 from isotherm.cli.doctor.dead import check_folders
 from isotherm.cli.doctor.findings import Check, Finding
 from isotherm.cli.doctor.folders import log_folder
@@ -173,6 +176,15 @@ def _database(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("db", "ok", f"{path} ({size(path.stat().st_size)})")
+        yield from _formats(path, settings)
+
+
+def _formats(path: Path, settings: Settings) -> Iterator[Finding]:
+    engine = sa.create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5), poolclass=sa.NullPool
+    )
+    with engine.connect() as connection:
+        yield from formats.examine(connection, settings)
 
 
 def _file_system(settings: Settings) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from isotherm.cli.doctor import formats
 from isotherm.cli.doctor.findings import Finding, clock
 from isotherm.clock import SystemClock
 from isotherm.config import Settings
@@ -26,7 +27,7 @@ def check(settings: Settings) -> Iterator[Finding]:
         # Read-only as far as our own lock goes: the doctor must not wait behind a writer.
         with engine.connect().execution_options(read_only=True) as connection:
             yield from _facts(connection)
-            yield from _schema(connection)
+            yield from _schema(connection, settings)
             yield from _rights(connection)
     except OperationalError as error:
         explained = explain(error)
@@ -57,7 +58,7 @@ def _facts(connection: Connection) -> Iterator[Finding]:
     yield clock("db", float(theirs), before, after)
 
 
-def _schema(connection: Connection) -> Iterator[Finding]:
+def _schema(connection: Connection, settings: Settings) -> Iterator[Finding]:
     there = connection.exec_driver_sql("SELECT to_regclass('alembic_version') IS NOT NULL").scalar_one()
     if not there:
         yield Finding("db", "ok", "the database is empty; tables are made at the first start")
@@ -65,6 +66,7 @@ def _schema(connection: Connection) -> Iterator[Finding]:
     found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
     if found in revisions():
         yield Finding("db", "ok", f"the schema is of revision {found}")
+        yield from formats.examine(connection, settings)
     else:
         yield Finding(
             "db", "error", f"the schema is of another version ({found or 'nothing'})",
