@@ -135,15 +135,22 @@ def read_records(file: BinaryIO, where: str) -> list[tuple[int, int, Record]]:
 
 def append(log: EventLog, records: Sequence[Record]) -> int:
     """Append records; returns how many are new on the log. Raises Backpressure when the log is full."""
-    fresh, at = 0, 0
+    return len(records) - len(refused(log, records))
+
+
+def refused(log: EventLog, records: Sequence[Record]) -> list[Record]:
+    """Append records; returns those whose ids the log knew already. Raises Backpressure when the log is full."""
+    known: list[Record] = []
+    at = 0
     while at < len(records):
         until, size = at, 0
         while until < len(records) and until - at < _AT_ONCE and size < _APPEND_BYTES:
             size += len(records[until].value)
             until += 1
-        fresh += sum(place is not None for place in log.append(records[at:until]))
+        some = records[at:until]
+        known += [record for record, place in zip(some, log.append(some), strict=True) if place is None]
         at = until
-    return fresh
+    return known
 
 
 def ids_by_hour(log: EventLog, since_ms: int) -> Iterator[tuple[str, bytes]]:
@@ -164,7 +171,13 @@ def cut(ids: bytes) -> list[bytes]:
 
 def marks(ids: Sequence[bytes], received_at: int) -> list[Record]:
     """Records without events that make the ids known to a log."""
-    value = encode_envelope(
+    value = mark_value(received_at)
+    return [Record(MARK_CLIENT, value, received_at, one) for one in ids]
+
+
+def mark_value(received_at: int) -> bytes:
+    """What stands in such a record."""
+    return encode_envelope(
         client_id=MARK_CLIENT,
         screen_id=MARK_CLIENT,
         batch_id="",
@@ -173,4 +186,3 @@ def marks(ids: Sequence[bytes], received_at: int) -> list[Record]:
         flags=(),
         counts=Counts(),
     )
-    return [Record(MARK_CLIENT, value, received_at, one) for one in ids]

@@ -19,11 +19,12 @@ from sqlalchemy.engine import Connection, Engine
 from isotherm.backup import marks, records, tables, unfinished
 from isotherm.backup.inventory import Damaged, Entry, Inventory, Named
 from isotherm.backup.lake_files import put_files
+from isotherm.backup.other_log import OtherLog
 from isotherm.backup.target import Target
 from isotherm.clock import Clock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
-from isotherm.eventlog.port import EventLog
+from isotherm.eventlog.port import EventLog, Record
 from isotherm.land.lake import Lake
 from isotherm.land.store import Checkpoint, no_checkpoint
 from isotherm.rollup.copies import any_maps, client_ids, drop_maps, put_maps
@@ -111,6 +112,7 @@ class Restore:
         self._expected: dict[tuple[str, int, str], tuple[int, int]] = {}
         self._found: Counter[tuple[str, int, str]] = Counter()
         self._newest_map = 0
+        self._positions: Mapping[int, int] = {}
 
     def run(self, *, force: bool = False) -> Report:
         """Restore; `force` replaces what is there. Raises IsothermError when the stores are not empty, a store does not
@@ -148,9 +150,10 @@ class Restore:
         self._checkpoint("maps")
         self._dead(entries.get("dead", []))
         self._checkpoint("dead")
-        unlanded = self._records(entries.get("records", []))
+        known = self._known(entries.get("ids", []), entries.get("table", []))
+        self._records(entries.get("records", []), known)
         self._checkpoint("records")
-        known = self._ids(entries.get("ids", []), entries.get("table", []), unlanded)
+        self._ids(known)
         self._checkpoint("ids")
         self._tables(entries.get("table", []), known)
         self._checkpoint("tables")
@@ -203,26 +206,8 @@ class Restore:
                 self._report.letters += records.append(log, [record for _, _, record in found])
             self._step("dead letters", done, len(entries), entry)
 
-    def _records(self, entries: Sequence[Entry]) -> set[bytes]:
-        """Append what was not landed; returns the ids. On the log that they came from they still are."""
-        unlanded: set[bytes] = set()
-        log = self._stores.log
-        tails = log.status().tail if self._same_log() else None
-        for done, entry in enumerate(entries, 1):
-            with self._target.fetched(entry) as file:
-                found = records.read_records(file, f"{entry.kind} {entry.name}")
-            unlanded |= {record.id for _, _, record in found if record.id is not None}
-            gone = [record for p, offset, record in found if tails is None or offset < tails.get(p, 0)]
-            self._report.records += records.append(log, gone)
-            self._step("records", done, len(entries), entry)
-        return unlanded
-
-    def _same_log(self) -> bool:
-        state = self._inventory.log
-        return state is not None and state.identity == self._stores.log.identity
-
-    def _ids(self, entries: Sequence[Entry], of_tables: Sequence[Entry], unlanded: set[bytes]) -> dict[bytes, int]:
-        """Make ids of landed batches known: to a log that keeps ids at once, else they are returned for the table."""
+    def _known(self, entries: Sequence[Entry], of_tables: Sequence[Entry]) -> dict[bytes, int]:
+        """Ids of batches that the backup has, by when they came (ms). On the log that they came from they still are."""
         if self._same_log():
             return {}
         known: dict[bytes, int] = {}
@@ -230,16 +215,56 @@ class Restore:
             with self._target.fetched(entry) as file:
                 known |= dict.fromkeys(records.cut(file.read()), _hour(entry.name))
             self._step("ids", done, len(entries), entry)
+        if self._stores.log.knows_ids:
+            for entry in _of_table(of_tables, "known_ids"):
+                rows = self._rows(entry)
+                known |= dict(zip(rows.column("id").to_pylist(), rows.column("received_at").to_pylist(), strict=True))
+        return known
+
+    def _records(self, entries: Sequence[Entry], known: dict[bytes, int]) -> None:
+        """Append what was not landed, and take its ids out of `known`: those left are of what is in the lake."""
+        if self._same_log():
+            tails = self._stores.log.status().tail
+            for found in self._read("records", entries):
+                gone = [record for partition, offset, record in found if offset < tails.get(partition, 0)]
+                self._report.records += records.append(self._stores.log, gone)
+            return
+        log = OtherLog(self._stores.log, self._stores.settings, self._landed())
+        for found in self._read("records", entries):
+            self._report.records += log.put([record for _, _, record in found])
+            for _, _, record in found:
+                known.pop(record.id or b"", None)
+        if missing := log.missing():
+            for found in self._read("records again", entries):
+                self._report.records += log.put_again([record for _, _, record in found], missing)
+        self._positions = log.without(known)
+
+    def _read(self, what: str, entries: Sequence[Entry]) -> Iterator[list[tuple[int, int, Record]]]:
+        """The records of each of these files."""
+        for done, entry in enumerate(entries, 1):
+            with self._target.fetched(entry) as file:
+                yield records.read_records(file, f"{entry.kind} {entry.name}")
+            self._step(what, done, len(entries), entry)
+
+    def _same_log(self) -> bool:
+        state = self._inventory.log
+        return state is not None and state.identity == self._stores.log.identity
+
+    def _landed(self) -> dict[int, int]:
+        """Up to where the deployment that is replaced had landed the log, by partition."""
+        log = self._stores.log.identity
+        with reading(self._stores.engine) as connection:
+            statement = sa.select(positions.c.partition, positions.c.next_offset).where(positions.c.log == log)
+            return {row.partition: row.next_offset for row in connection.execute(statement)}
+
+    def _ids(self, known: Mapping[bytes, int]) -> None:
+        """Make ids of landed batches known to a log that keeps ids; for another they come with the tables."""
         if not self._stores.log.knows_ids:
-            return {one: at for one, at in known.items() if one not in unlanded}
-        for entry in _of_table(of_tables, "known_ids"):
-            rows = self._rows(entry)
-            known |= dict(zip(rows.column("id").to_pylist(), rows.column("received_at").to_pylist(), strict=True))
-        for at, ids in _by_time(known, unlanded).items():
+            return
+        for at, ids in _by_time(known).items():
             for first in range(0, len(ids), _AT_ONCE):
                 part = ids[first : first + _AT_ONCE]
                 self._report.ids += records.append(self._stores.log, records.marks(part, at))
-        return {}
 
     def _tables(self, entries: Sequence[Entry], known: Mapping[bytes, int]) -> None:
         """All tables, what has to be tiled again, and the word that this store may be used: one transaction."""
@@ -260,10 +285,12 @@ class Restore:
                 self._step("tables", done, len(files), entry)
             migrate_within(connection)
             self._settle(connection, before)
-            rows_of_ids = [{"id": one, "received_at": at} for one, at in known.items()]
-            for first in range(0, len(rows_of_ids), _AT_ONCE):
-                upsert(connection, known_ids, rows_of_ids[first : first + _AT_ONCE])
-            self._report.ids += len(rows_of_ids)
+            self._go_on(connection)
+            if not self._stores.log.knows_ids:
+                rows_of_ids = [{"id": one, "received_at": at} for one, at in known.items()]
+                for first in range(0, len(rows_of_ids), _AT_ONCE):
+                    upsert(connection, known_ids, rows_of_ids[first : first + _AT_ONCE])
+                self._report.ids += len(rows_of_ids)
             marks.set_done(connection, self._inventory.id)
 
     def _settle(self, connection: Connection, before: int) -> None:
@@ -282,6 +309,12 @@ class Restore:
         for first in range(0, len(rows), _AT_ONCE):
             upsert(connection, dirty, rows[first : first + _AT_ONCE], update=("version", "marked_at"))
         self._report.retiled = len(rows)
+
+    def _go_on(self, connection: Connection) -> None:
+        """On a log that is not the backup's, landing goes on where the replaced deployment had come to."""
+        log = self._stores.log.identity
+        rows = [{"log": log, "partition": at, "next_offset": after} for at, after in self._positions.items()]
+        upsert(connection, positions, rows, update=("next_offset",))
 
     def _rows(self, entry: Entry) -> pa.Table:
         with self._target.fetched(entry) as file:
@@ -321,11 +354,10 @@ def _of_table(entries: Sequence[Entry], name: str) -> Iterator[Entry]:
     return (entry for entry in entries if entry.kind == "table" and entry.name.partition("/")[0] == name)
 
 
-def _by_time(known: Mapping[bytes, int], without: set[bytes]) -> dict[int, list[bytes]]:
+def _by_time(known: Mapping[bytes, int]) -> dict[int, list[bytes]]:
     found: dict[int, list[bytes]] = {}
     for one, at in known.items():
-        if one not in without:
-            found.setdefault(at, []).append(one)
+        found.setdefault(at, []).append(one)
     return found
 
 

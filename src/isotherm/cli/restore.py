@@ -39,7 +39,12 @@ def command(
         str | None, Parameter(help="The newest backup begun at this time or before: YYYY-MM-DDTHH:MM[:SS], UTC.")
     ] = None,
     force: Annotated[
-        bool, Parameter(help="Replace what is there. Records on the log stay and are landed.", negative=())
+        bool,
+        Parameter(
+            help="Replace what is there, with what it had landed. Records on the log that were not landed yet stay, "
+            "and are landed.",
+            negative=(),
+        ),
     ] = False,
     drill: Annotated[
         bool,
