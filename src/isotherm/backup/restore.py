@@ -33,7 +33,7 @@ from isotherm.store.olap import Olap
 from isotherm.store.tables import buckets, dirty, files, known_ids, ledger, positions, sequences
 from isotherm.store.upsert import upsert
 
-STEPS: Final = ("marked", "lake", "maps", "dead", "records", "ids", "tables", "unmarked")
+STEPS: Final = ("marked", "dropped", "lake", "maps", "dead", "records", "ids", "tables", "unmarked")
 """After each of these the checkpoint is called; killed at any of them, the restore is run again."""
 _AT_ONCE: Final = 10_000
 
@@ -115,29 +115,45 @@ class Restore:
         self._positions: Mapping[int, int] = {}
 
     def run(self, *, force: bool = False) -> Report:
-        """Restore; `force` replaces what is there. Raises IsothermError when the stores are not empty, a store does not
-        answer, or the backup is damaged: then the restore is not done, and may be run again."""
+        """Restore; `force` replaces what is there. Raises IsothermError when the stores are not empty or the restore of
+        another backup is not done there, a store does not answer, or the backup is damaged: then the restore is not
+        done, and may be run again."""
         data = self._stores.settings.data
         with reading(self._stores.engine) as connection:
             under_way, finished = marks.under_way(connection), marks.finished(connection)
         again = under_way == self._inventory.id
+        if under_way is not None and not again:
+            raise IsothermError(self._other(under_way))
         # With a mark in the folder alone it was killed after the last transaction.
         done = unfinished.read_file(data) is not None and under_way is None and finished == self._inventory.id
         if not (done or again or force):
             refuse_used(self._stores, self._inventory)
         if not done:
-            self._all(fresh=not again)
+            self._all()
         unfinished.remove_file(data)
         self._checkpoint("unmarked")
         return self._report
 
-    def _all(self, *, fresh: bool) -> None:
+    def _other(self, under_way: str) -> str:
+        """Why a restore of another backup has to be finished first, and how."""
+        why = f"a restore of backup {under_way} was interrupted here, and its records may wait on the log already"
+        for one in self._target.inventories():
+            if one.id == under_way:
+                return f"{why}: finish that one first, with --at {iso(one.started_at)}"
+        return (
+            f"{why}; {self._target.where} does not hold that backup. Finish it from where it is, or restore into empty "
+            "stores (--data with a new folder, an empty database, bucket or prefix, and topic)"
+        )
+
+    def _all(self) -> None:
         stores, inventory = self._stores, self._inventory
-        unfinished.write_file(stores.settings.data, unfinished.Mark(inventory.id, self._target.where))
+        # The database's mark first: the folder's alone says that all is done.
         marks.set_under_way(stores.engine, inventory.id)
-        if fresh:
-            drop_maps(stores.olap)
+        unfinished.write_file(stores.settings.data, unfinished.Mark(inventory.id, self._target.where))
         self._checkpoint("marked")
+        # At every attempt: the one before may have ended before it did. All maps of the backup are put in anew.
+        drop_maps(stores.olap)
+        self._checkpoint("dropped")
         entries: dict[str, list[Entry]] = {}
         for entry in self._target.entries(inventory):
             entries.setdefault(entry.kind, []).append(entry)

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from isotherm.cli.backup import bar
 from isotherm.cli.options import AsJson, Stores
-from isotherm.cli.output import console, duration, print_json, size
+from isotherm.cli.output import console, duration, errors, print_json, size
 from isotherm.cli.processes import UpLock, make_folder
 from isotherm.clock import SystemClock, iso
 from isotherm.config import Settings
@@ -23,7 +23,7 @@ from isotherm.store.db import open_db, revisions
 from isotherm.store.olap import open_olap
 
 if TYPE_CHECKING:
-    from isotherm.backup.inventory import Inventory
+    from isotherm.backup.inventory import Inventory, Named
     from isotherm.backup.restore import Report
     from isotherm.backup.target import Target
 
@@ -61,8 +61,9 @@ def command(
 
     The stores are those of the settings, whatever they were when the backup was taken: SQLite or PostgreSQL, a folder
     or a bucket, the embedded log or Kafka. Every object is checked by its hash while it is read. Nothing starts on
-    a deployment whose restore is not done; one that was interrupted is finished by the same command. Afterwards
-    `isotherm up` lands what was acknowledged and not landed yet.
+    a deployment whose restore is not done; one that was interrupted is finished by the same command, which then
+    takes the same backup again, also when there is a newer one. Afterwards `isotherm up` lands what was acknowledged
+    and not landed yet.
 
     With --drill nothing is touched but a temporary folder; exit code 1 when the restored deployment differs from what
     its raw events say.
@@ -75,7 +76,6 @@ def command(
 
     `isotherm restore --from file:///mnt/backups --drill`
     """
-    from isotherm.backup.restore import choose
     from isotherm.backup.target import open_target
 
     chosen = (settings or Stores()).settings()
@@ -88,7 +88,7 @@ def command(
     lock = UpLock(chosen.data)
     try:
         target = open_target(source, chosen, make=False, scratch=chosen.data.absolute())
-        inventory = target.inventory(choose(target, moment))
+        inventory = target.inventory(chosen_backup(target, moment, chosen.data))
         began = time.monotonic()
         report = restore(target, inventory, chosen, force=force)
     finally:
@@ -102,6 +102,20 @@ def command(
     else:
         _say(inventory, report, seconds, chosen.data)
     return 0
+
+
+def chosen_backup(target: "Target", at: int | None, data: Path) -> "Named":
+    """The newest backup at that time (ms); without one, that whose restore into the folder was interrupted, if any.
+    Raises IsothermError when there is none."""
+    from isotherm.backup.restore import choose
+    from isotherm.backup.unfinished import read_file
+
+    mark = read_file(data) if at is None else None
+    for one in target.inventories() if mark else ():
+        if mark and one.id == mark.backup:
+            errors().print(f"going on with backup {one.id} of {iso(one.started_at)}: its restore was interrupted here")
+            return one
+    return choose(target, at)
 
 
 def restore(
