@@ -1,6 +1,7 @@
 """Backups of a system that runs, by the commands that people use, and deployments made of them."""
 
 import json
+import signal
 import subprocess
 import threading
 import time
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system_helpers import System, environment, isotherm
+from system_helpers import System, alive, environment, isotherm, wait_for
+
+from isotherm.cli.drill_folder import PREFIX
 
 EVENTS = 20
 
@@ -112,3 +115,39 @@ def test_the_rehearsal_says_what_was_achieved_and_finds_what_is_wrong(tmp_path: 
     code, _, problem = ask("backup", "--to", place, "--verify")
     assert code == 1
     assert largest.name in problem
+
+
+def running(folder: Path) -> set[int]:
+    """The processes of the deployment that a drill started in this folder, once there are some."""
+    for path in folder.glob(f"{PREFIX}*/data/run.json"):
+        said = json.loads(path.read_bytes())
+        if len(said["pids"]) == 2:
+            return {said["pid"], *said["pids"].values()}
+    return set()
+
+
+@pytest.mark.timeout(600)
+def test_a_drill_that_is_ended_leaves_nothing_running_and_no_copy_of_the_data(tmp_path: Path) -> None:
+    place, folder = f"file://{tmp_path / 'backups'}", tmp_path / "temporary"
+    folder.mkdir()
+    with System(tmp_path / "data") as system:
+        system.post(batch(1))
+        system.wait_idle()
+        assert ask("backup", "--data", str(system.data), "--to", place, "--limit-rate", "0")[0] == 0
+    for number, code in ((signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 130)):
+        before = set(folder.iterdir())
+        drill = subprocess.Popen(
+            isotherm("restore", "--from", place, "--drill"), env=environment() | {"TMPDIR": str(folder)}
+        )
+        try:
+            # What a killed drill left goes first.
+            wait_for("the drill's folder", lambda known=before: set(folder.iterdir()) - known, 60)
+            assert not before & set(folder.iterdir())
+            started = wait_for("the drill's processes", lambda: running(folder), 120)
+            drill.send_signal(number)
+            assert drill.wait(120) == code
+        finally:
+            drill.kill()
+            drill.wait()
+        wait_for("its processes to end", lambda left=started: not any(map(alive, left)), 30)
+        assert len(list(folder.iterdir())) == (number == signal.SIGKILL)

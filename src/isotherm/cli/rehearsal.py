@@ -2,18 +2,19 @@
 
 import json as json_
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from isotherm.cli import processes
 from isotherm.cli.client import AppClient
+from isotherm.cli.drill_folder import drill_folder
 from isotherm.cli.output import console, duration, errors, print_json, size
 from isotherm.clock import SystemClock, iso
 from isotherm.config import SECRETS, Settings
@@ -39,14 +40,13 @@ _PLACES: Final = frozenset(
 
 def rehearse(source: str, at: int | None, given: Settings, sample: int, *, json: bool) -> int:
     """Restore the newest backup at that time into a temporary folder, start it, and check it. Returns the exit code:
-    1 when the sums do not close or a map differs from the raw events. Leaves nothing behind."""
+    1 when the sums do not close or a map differs from the raw events. Leaves nothing behind, on SIGTERM neither."""
     from isotherm.backup.restore import choose
     from isotherm.backup.target import open_target
     from isotherm.cli.restore import restore
 
     asked_at = SystemClock().now_ms()
-    folder = Path(tempfile.mkdtemp(prefix="isotherm-drill-"))
-    try:
+    with _stoppable(), drill_folder() as folder:
         target = open_target(source, given, make=False, scratch=folder)
         inventory = target.inventory(choose(target, at))
         settings = settings_of(inventory, folder / "data")
@@ -65,14 +65,31 @@ def rehearse(source: str, at: int | None, given: Settings, sample: int, *, json:
             "ledger": {"closes": ledger[0] == 0, "differences": ledger[1].get("differences", [])},
             "verify": verify[1] | {"right": verify[0] == 0},
         }
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     wrong = ledger[0] or verify[0]
     if json:
         print_json(found)
     else:
         _say(found)
     return 1 if wrong else 0
+
+
+@contextmanager
+def _stoppable() -> Generator[None]:
+    """Ctrl-C and SIGTERM end what is inside; a second one does not end the tidying up."""
+    asked = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def settings_of(inventory: "Inventory", data: Path) -> Settings:
@@ -91,13 +108,13 @@ def settings_of(inventory: "Inventory", data: Path) -> Settings:
 
 
 def _started(settings: Settings, folder: Path, stack: ExitStack) -> AppClient:
-    """`isotherm up` in processes of its own; stopped when the stack is left."""
+    """`isotherm up` in processes of its own; stopped when the stack is left, and ended when this process is."""
     said = stack.enter_context((folder / "up.log").open("ab"))
     chosen = settings
     for host, port in (("host", "port"), ("collect_host", "collect_port")):
         chosen = processes.fix_port(chosen, host, port)
     process = subprocess.Popen(
-        [sys.executable, "-m", "isotherm", "up"],
+        [sys.executable, "-m", "isotherm", "up", "--parent", str(os.getpid())],
         env=processes.environment_without_settings() | processes.environment(chosen),
         stdout=said,
         stderr=said,

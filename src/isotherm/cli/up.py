@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+from typing import Annotated
 
+from cyclopts import Parameter
 from msgspec.structs import replace
 from rich.console import Console
 from rich.text import Text
@@ -26,7 +28,11 @@ _FIRST_EVENT = (
 )
 
 
-def command(settings: Everything | None = None) -> int:
+def command(
+    settings: Everything | None = None,
+    *,
+    parent: Annotated[int, Parameter(show=False)] = 0,
+) -> int:
     """Start everything in one process group: collector and app.
 
     Restarts what dies or hangs, and stops cleanly on Ctrl-C or SIGTERM: the collector first, then what it took
@@ -38,6 +44,8 @@ def command(settings: Everything | None = None) -> int:
 
     `ISOTHERM_LAND_FLUSH_SECONDS=1 isotherm up`: see events on the map sooner
     """
+    if parent:
+        processes.die_with_parent(parent)
     chosen = (settings or Everything()).settings()
     check_exposure(chosen, app=True, collector=True)
     lock = UpLock(chosen.data)
