@@ -17,8 +17,9 @@ from proving import verdicts
 from tiling import World, worlds
 
 from isotherm.backup.inventory import Inventory
-from isotherm.backup.restore import Report, Restore, Stores, choose
+from isotherm.backup.restore import Report, Restore, choose
 from isotherm.backup.sources import Sources, published
+from isotherm.backup.stores import Stores
 from isotherm.backup.take import take
 from isotherm.backup.target import Target
 from isotherm.clock import HOUR_MS, ManualClock

@@ -14,41 +14,26 @@ from typing import BinaryIO, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 
 from isotherm.backup import marks, records, tables, unfinished
 from isotherm.backup.inventory import Damaged, Entry, Inventory, Named
 from isotherm.backup.lake_files import put_files
 from isotherm.backup.other_log import OtherLog
+from isotherm.backup.stores import Stores, refuse_used
 from isotherm.backup.target import Target
-from isotherm.clock import Clock, iso
-from isotherm.config import Settings
+from isotherm.clock import iso
 from isotherm.errors import IsothermError
-from isotherm.eventlog.port import EventLog, Record
-from isotherm.land.lake import Lake
+from isotherm.eventlog.port import Record
 from isotherm.land.store import Checkpoint, no_checkpoint
-from isotherm.rollup.copies import any_maps, client_ids, drop_maps, put_maps
+from isotherm.rollup.copies import client_ids, drop_maps, put_maps
 from isotherm.store.db import migrate_within, next_version, reading, writing
-from isotherm.store.olap import Olap
-from isotherm.store.tables import buckets, dirty, files, known_ids, ledger, positions, sequences
+from isotherm.store.tables import dirty, known_ids, positions, sequences
 from isotherm.store.upsert import upsert
 
 STEPS: Final = ("marked", "dropped", "lake", "maps", "dead", "records", "ids", "tables", "unmarked")
 """After each of these the checkpoint is called; killed at any of them, the restore is run again."""
 _AT_ONCE: Final = 10_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stores:
-    """What is restored into. `engine` may be of an older revision of the schema: the backup's."""
-
-    settings: Settings
-    engine: Engine
-    lake: Lake
-    olap: Olap
-    log: EventLog
-    clock: Clock
-    dead: EventLog | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +51,8 @@ Tell = Callable[[Step], None]
 
 @dataclass
 class Report:
-    """What a restore did. `retiled` counts buckets that had changed since the backup's moment and are tiled again."""
+    """What a restore did. `retiled` counts buckets that had changed since the backup's moment and are tiled again,
+    `forgotten` records that came after the backup and that their log has no more: they are lost."""
 
     files: int = 0
     maps: int = 0
@@ -75,6 +61,7 @@ class Report:
     ids: int = 0
     rows: int = 0
     retiled: int = 0
+    forgotten: int = 0
     bytes: int = 0
 
 
@@ -241,6 +228,8 @@ class Restore:
         """Append what was not landed, and take its ids out of `known`: those left are of what is in the lake."""
         if self._same_log():
             tails = self._stores.log.status().tail
+            heads = {} if self._inventory.log is None else self._inventory.log.heads
+            self._report.forgotten = sum(max(0, tails.get(int(at), 0) - head) for at, head in heads.items())
             for found in self._read("records", entries):
                 gone = [record for partition, offset, record in found if offset < tails.get(partition, 0)]
                 self._report.records += records.append(self._stores.log, gone)
@@ -339,31 +328,6 @@ class Restore:
     def _step(self, what: str, done: int, total: int, entry: Entry) -> None:
         self._report.bytes += entry.bytes
         self._tell(Step(what, done, total, self._report.bytes))
-
-
-def refuse_used(stores: Stores, inventory: Inventory) -> None:
-    """Raise IsothermError when one of the stores holds something already."""
-    used = list(_used(stores, inventory))
-    if used:
-        raise IsothermError(
-            f"this deployment is not empty: {', '.join(used)}. Restore into an empty one (--data with a new folder, an "
-            "empty database, bucket or prefix, and topic), or give --force to replace what is there."
-        )
-
-
-def _used(stores: Stores, inventory: Inventory) -> Iterator[str]:
-    with reading(stores.engine) as connection:
-        for table in (files, buckets, ledger, positions):
-            if connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).one_or_none() is not None:
-                yield f"the database has rows in {table.name}"
-                break
-    if next(iter(stores.lake.list()), None) is not None:
-        yield f"the lake {stores.lake.where('')} has files"
-    if any_maps(stores.olap):
-        yield f"the tile store {stores.olap.where} has maps"
-    own = inventory.log is not None and inventory.log.identity == stores.log.identity
-    if not own and any(stores.log.heads(list(stores.log.partitions())).values()):
-        yield "the log has records"
 
 
 def _of_table(entries: Sequence[Entry], name: str) -> Iterator[Entry]:

@@ -127,7 +127,8 @@ def restore(
     checkpoint: Checkpoint = no_checkpoint,
 ) -> "Report":
     """Open the stores of the settings and restore into them. Raises IsothermError."""
-    from isotherm.backup.restore import Restore, Step, Stores
+    from isotherm.backup.restore import Restore, Step
+    from isotherm.backup.stores import Stores
 
     if inventory.schema not in revisions():
         raise IsothermError(
@@ -182,5 +183,10 @@ def _say(inventory: "Inventory", report: "Report", seconds: float, data: Path) -
     if report.retiled:
         out.print(
             f"{report.retiled:,} buckets changed while the backup was taken: they are tiled again after the start"
+        )
+    if report.forgotten:
+        errors().print(
+            f"[bold yellow]{report.forgotten:,} records that came after this backup have left the log, and are lost; "
+            "restore a newer backup, if there is one[/]"
         )
     out.print(f"start with `isotherm up --data {data}`", markup=False)

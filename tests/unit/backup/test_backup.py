@@ -155,9 +155,31 @@ def test_on_the_log_it_came_from_nothing_is_appended_again(full: Any, make: Any,
     # The log's folder survived, everything else is lost.
     other = make("restored", log=full.settings.url("log"))
     report = other.restore(target)
-    assert (report.records, report.ids) == (0, 0)
+    assert (report.records, report.ids, report.forgotten) == (0, 0, 0)
     other.expected = full.expected
     other.prove()
+
+
+def test_a_log_that_forgot_what_came_after_the_backup_says_how_much_is_lost(
+    full: Any, make: Any, target: Target
+) -> None:
+    full.back_up(target)
+    held = dict(full.expected)
+    full.send("a", events=11)
+    full.land()
+    full.world.clock.advance(10 * DAY_MS)
+    now = full.world.clock.now_ms()
+    # What waited at the backup's moment goes as well, and is in the backup.
+    while full.log.expire(now, {0: full.log.head(0)}):
+        pass
+    assert full.log.status().tail[0] == 7
+    full.log.close()
+    full.dead.close()
+    other = make("restored", log=full.settings.url("log"))
+    report = other.restore(target)
+    assert (report.forgotten, report.records) == (1, 2)
+    other.land()
+    assert other.landed() == held
 
 
 def test_a_bucket_that_moved_on_during_the_backup_is_tiled_again(full: Any, make: Any, target: Target) -> None:
