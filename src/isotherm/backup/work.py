@@ -22,24 +22,29 @@ DEAD_MS: Final = 60 * MINUTE_MS
 """A sign this old is a dead process's; clocks may differ by half of it."""
 _RENEW_S: Final = 300.0
 
+
+class Busy(IsothermError):
+    """Somebody else is at work there, or died less than an hour ago: nothing is wrong, and later it can be done."""
+
+
 _log = structlog.get_logger("isotherm.backup")
 
 
 @contextmanager
 def adding(target: Target, clock: Clock) -> Generator[None]:
-    """Objects are added in the block. Raises IsothermError while somebody removes some."""
+    """Objects are added in the block. Raises Busy while somebody removes some."""
     with _sign(target, clock, ADDING):
         if _living(target, clock, REMOVING):
-            raise IsothermError(f"old backups are being removed from {target.where} just now; start again in a minute")
+            raise Busy(f"old backups are being removed from {target.where} just now; start again in a minute")
         yield
 
 
 @contextmanager
 def removing(target: Target, clock: Clock) -> Generator[None]:
-    """Objects that no backup names may go in the block. Raises IsothermError while somebody adds some."""
+    """Objects that no backup names may go in the block. Raises Busy while somebody adds some."""
     with _sign(target, clock, REMOVING):
         if _living(target, clock, ADDING):
-            raise IsothermError(
+            raise Busy(
                 f"a backup to {target.where} runs, or one was killed less than an hour ago; what no backup needs is "
                 "removed the next time"
             )

@@ -13,9 +13,11 @@ from isotherm.cli.options import AsJson, Serving
 from isotherm.cli.output import console, duration, errors, moment, print_json, size, table
 from isotherm.clock import SystemClock, iso
 from isotherm.config import Settings
-from isotherm.errors import ConfigError
+from isotherm.errors import ConfigError, IsothermError
 
 if TYPE_CHECKING:
+    from isotherm.backup.inventory import Inventory, Named
+    from isotherm.backup.keep import Pruned
     from isotherm.backup.sources import ReadMaps, Sources
     from isotherm.backup.target import Target
     from isotherm.cli.roles import Parts
@@ -61,7 +63,7 @@ def command(
 
     Only what is not there yet is copied. A backup is there once it is complete; one that was interrupted leaves
     nothing but a good start for the next. Runs at the lowest priority, beside `isotherm up` or without it. With
-    --list or --verify nothing is taken; exit code 1 when an object is missing or damaged.
+    --list or --verify nothing is taken; exit code 1 when an object or an inventory is missing or damaged.
 
     Examples:
 
@@ -72,7 +74,9 @@ def command(
     `isotherm backup --to file:///mnt/backups --verify`
     """
     from isotherm.backup.flow import Rate
+    from isotherm.backup.keep import ahead
     from isotherm.backup.target import open_target
+    from isotherm.backup.work import Busy
 
     if keep is not None and keep < 1:
         raise ConfigError("--keep: at least one backup is kept")
@@ -93,11 +97,8 @@ def command(
         return _list(target, json=json)
     if limit_rate != 0:
         step_back()
-    inventory, pruned = _take(chosen, target), None
-    if keep is not None:
-        from isotherm.backup.keep import prune
-
-        pruned = prune(target, keep, SystemClock())
+    inventory = _take(chosen, target)
+    pruned, refused = _prune(target, keep)
     if json:
         print_json(
             {name: value for name, value in msgspec.to_builtins(inventory).items() if name not in ("lists", "settings")}
@@ -105,7 +106,25 @@ def command(
         )
     else:
         _say(inventory, pruned, target)
+    if keep is None and (wrong := ahead(target.inventories(), SystemClock().now_ms())):
+        errors().print(wrong, style="bold yellow", markup=False)
+    if isinstance(refused, Busy):
+        errors().print(f"older backups stay for now: {refused}", markup=False)
+    elif refused is not None:
+        raise refused
     return 0
+
+
+def _prune(target: "Target", keep: int | None) -> "tuple[Pruned | None, IsothermError | None]":
+    """What was removed; or why not, which is said when the backup, which is there, has been told of."""
+    from isotherm.backup.keep import prune
+
+    if keep is None:
+        return None, None
+    try:
+        return prune(target, keep, SystemClock()), None
+    except IsothermError as error:
+        return None, error
 
 
 def _take(settings: Settings, target: "Target") -> Any:
@@ -208,13 +227,34 @@ def _say(inventory: Any, pruned: Any, target: "Target") -> None:
 
 
 def _list(target: "Target", *, json: bool) -> int:
-    found = [target.inventory(one) for one in target.inventories()]
+    found, problems = _inventories(target)
     if json:
         print_json([{name: v for name, v in msgspec.to_builtins(one).items() if name != "lists"} for one in found])
-        return 0
-    if not found:
+    elif found:
+        console().print(_table(found))
+    elif not problems:
         console().print(f"{target.where} holds no complete backup", markup=False)
-        return 0
+    for problem in problems:
+        errors().print(problem, markup=False)
+    return 1 if problems else 0
+
+
+def _inventories(target: "Target") -> "tuple[list[Inventory], list[str]]":
+    """What can be read, and what is wrong with the others but those that were pruned meanwhile."""
+    from isotherm.backup.inventory import Damaged
+
+    found: list[Inventory] = []
+    problems: dict[Named, str] = {}
+    for one in target.inventories():
+        try:
+            found.append(target.inventory(one))
+        except Damaged as error:
+            problems[one] = str(error)
+    there = set(target.inventories()) if problems else set[Any]()
+    return found, [problem for one, problem in problems.items() if one in there]
+
+
+def _table(found: "list[Inventory]") -> Any:
     rows = [
         (
             moment(one.started_at),
@@ -229,8 +269,7 @@ def _list(target: "Target", *, json: bool) -> int:
         for one in found
     ]
     columns = ("begun (UTC)", "backup", "newest event received", "events", "objects", "size", "new then", "version")
-    console().print(table(columns, rows))
-    return 0
+    return table(columns, rows)
 
 
 def _verify(target: "Target", *, json: bool) -> int:
