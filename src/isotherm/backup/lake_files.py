@@ -10,9 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, Final, Protocol, runtime_checkable
 
 from isotherm.backup.flow import Rate, at_once, measure
-from isotherm.backup.inventory import Entry
+from isotherm.backup.inventory import Damaged, Entry
 from isotherm.backup.target import Target
-from isotherm.land.lake import Lake
+from isotherm.land.lake import Lake, checked
 from isotherm.land.tiers import root_of
 
 FILES_AT_ONCE: Final = 4
@@ -32,8 +32,16 @@ class Syncs(Protocol):
 def put_files(lake: Lake, target: Target, entries: Sequence[Entry]) -> Generator[Entry]:
     """Put these files into the lake, unless they are there whole; yields each when it is there.
 
-    All are durable when the generator ends. One group is synced while the next is copied.
+    All are durable when the generator ends. One group is synced while the next is copied. Raises Damaged, before any is
+    put, for a name that leads out of the lake.
     """
+    for entry in entries:
+        try:
+            checked(entry.name)
+        except ValueError as error:
+            raise Damaged(
+                f"the backup names a lake file that can be none ({error}); take another backup (--at)"
+            ) from None
     there = dict(lake.list())
 
     def put(entry: Entry) -> Entry:

@@ -509,6 +509,15 @@ def test_entries_name_no_path_outside(target: Target) -> None:
         target.check(Entry("lake", "x", "../../etc/passwd", 1))
 
 
+def test_a_lake_file_that_would_lead_out_of_the_lake_is_damage(full: Any, make: Any, target: Target) -> None:
+    inventory = full.back_up(target)
+    named = [replace(one, name="../../evil") if one.kind == "lake" else one for one in target.entries(inventory)]
+    lists = [target.write_list(named, target.known(), "lake")]
+    target.finish(replace(inventory, lists=lists, id="0" * 12, started_at=inventory.started_at + 5_000))
+    with pytest.raises(Damaged, match="evil"):
+        make("other").restore(target)
+
+
 def test_a_log_in_memory_tells_its_ids(tmp_path: Path) -> None:
     log = open_log(Settings(data=tmp_path, log="memory://"), ManualClock(NOW))
     log.append([record("a", "x", [event(NOW)])])
