@@ -1,5 +1,6 @@
 """Retention: whole sealed segments go, oldest first, when everyone has their records and their ids are a day old."""
 
+import time
 from typing import Final
 
 from isotherm.clock import DAY_MS
@@ -8,10 +9,14 @@ from isotherm.eventlog.control import Control
 from isotherm.eventlog.folder import Folder, fsync_folder
 from isotherm.eventlog.gate import log_bytes
 from isotherm.eventlog.reader import Reader
+from isotherm.eventlog.segment import Summary
 from isotherm.eventlog.writer import Writer
 
 IDS_MS: Final = DAY_MS
 """Ids are known at least this long."""
+_PARTS: Final = 30
+"""A segment takes records for a day, or for this part of a retention that is longer: nothing stays longer than that
+beyond its days, and however long they are, a quiet log has few files."""
 
 
 class Keeper:
@@ -24,6 +29,7 @@ class Keeper:
         self._writer = writer
         self._max_bytes = settings.log_max_bytes
         self._retention_ms = max(settings.log_retention_days * DAY_MS, IDS_MS)
+        self._span_ms = max(DAY_MS, self._retention_ms // _PARTS)
 
     def expire(self, now_ms: int, landed: int) -> list[str]:
         self._mark_sealed()
@@ -31,29 +37,56 @@ class Keeper:
         if not consumers:
             return []
         floor = min(landed, *consumers.values())
-        self._seal_old(now_ms, floor)
+        # What is due goes first: on a full disk that makes the room for the segment that follows a sealed one.
+        gone = self._give_back(now_ms, floor)
+        if self._seal_active(now_ms, floor):
+            gone += self._give_back(now_ms, floor)
+        return [self._folder.segment(first).name for first in gone]
+
+    def _give_back(self, now_ms: int, floor: int) -> list[int]:
         gone = self._due(now_ms, floor)
         self._delete(gone)
         if gone:
             self._control.forget([self._folder.segment(first) for first in gone])
             self._reader.firsts()
             self._writer.refresh()
-        return [self._folder.segment(first).name for first in gone]
+        return gone
 
     def _mark_sealed(self) -> None:
         """Remember the sealed segments as sound, so that a start after a crash checks the active one alone."""
         sealed = [segment.first for segment in self._reader.segments() if segment.sealed]
         self._control.mark([self._folder.segment(first) for first in sealed])
 
-    def _seal_old(self, now_ms: int, floor: int) -> None:
-        """Seal the active segment when all of it is past retention, so that a quiet log is given back too."""
+    def _seal_active(self, now_ms: int, floor: int) -> bool:
+        """Seal the active segment when all of it is past retention, or it has taken records long enough: a quiet log
+        never fills one, and would keep old records for the sake of new ones. Whether it did."""
         try:
-            sealed = self._writer.seal_if(self._reader.firsts()[-1], now_ms - self._retention_ms, floor)
+            first = self._reader.firsts()[-1]
+            long_enough = self._is_long(first)
+
+            def due(found: Summary) -> bool:
+                last = found.last_timestamp
+                past = last is not None and last < now_ms - self._retention_ms and found.end <= floor
+                return past or (last is not None and long_enough)
+
+            # Looked at beside the appends, which wait only while there is something to seal.
+            seen = self._reader.summary(first)
+            if not (seen.sealed or due(seen)) or not self._writer.seal_if(first, due, seen):
+                return False
         except FileNotFoundError:
-            return  # another process expires at this moment
-        if sealed:
-            # The next segment must stand before this one goes: its name carries the head.
-            self._writer.refresh()
+            return False  # another process expires at this moment
+        # The next segment must stand before this one goes: its name carries the head.
+        self._writer.refresh()
+        return True
+
+    def _is_long(self, first: int) -> bool:
+        """Whether the segment's first frame was written so long ago, by the clock that stamped it.
+
+        Not by the records' times, which may be anybody's: letters about what was received days ago would have a
+        segment sealed at every round. A stamp ahead of the clock is from before it was set back, and as good as old.
+        """
+        stamp = self._reader.first_stamp(first)
+        return stamp is not None and abs(time.time_ns() - stamp) > self._span_ms * 1_000_000
 
     def _due(self, now_ms: int, floor: int) -> list[int]:
         """Sealed segments that may go, oldest first; they do not change any more, so no lock is needed to look."""

@@ -96,6 +96,14 @@ class Reader:
             self._summaries[first] = found
         return found
 
+    def first_stamp(self, first: int) -> int | None:
+        """When the segment's first frame was written (ns, by the host's clock then); None without one.
+
+        Raises FileNotFoundError when the segment was deleted.
+        """
+        with self._pool.use(first) as segment:
+            return segment.first_stamp()
+
     def ids_since(self, since_ms: int) -> Iterator[tuple[int, bytes]]:
         """(First timestamp, joined ids) of every frame that has a record of that time or later."""
         for first in self.firsts():

@@ -18,7 +18,7 @@ import lmdb
 from isotherm.config import GIB
 from isotherm.errors import ConfigError
 from isotherm.eventlog.folder import Folder, fsync_folder, lock_of
-from isotherm.eventlog.frame import DamagedError, Frame, Packed, unpack
+from isotherm.eventlog.frame import HEADER_BYTES, DamagedError, Frame, Packed, read_header, unpack
 from isotherm.eventlog.port import ID_BYTES, MAX_APPEND_RECORDS
 
 MAX_READERS: Final = 2048
@@ -187,6 +187,12 @@ class SegmentFile:
                 return None
             key = cursor.key()
         return txn.get(key, db=self.frames)
+
+    def first_stamp(self) -> int | None:
+        """The stamp of the first frame; of the frame, which may be large, only the head is read. None without one."""
+        with self.env.begin(buffers=True) as txn:
+            raw = txn.get(KEY.pack(self.first), db=self.frames)
+            return None if raw is None else read_header(bytes(raw[:HEADER_BYTES])).stamp
 
     def load(self, raw: bytes) -> Frame:
         return unpack(self.identity, raw)

@@ -7,7 +7,7 @@ by whoever finds it full; whoever finds it sealed takes up its ids and moves on 
 
 import errno
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from threading import Lock
@@ -192,14 +192,14 @@ class Writer:
         except FileNotFoundError:
             return None
 
-    def seal_if(self, first: int, latest: int, floor: int) -> bool:
-        """Seal the active segment when its newest record is older than `latest` and all lie below `floor`."""
+    def seal_if(self, first: int, due: Callable[[Summary], bool], seen: Summary) -> bool:
+        """Seal the active segment if what it holds now is `due`; `seen` is what it held a moment ago. Whether it is
+        sealed."""
         with self._lock, self._pool.use(first) as segment, segment.env.begin(write=True) as txn:
-            found = segment.summary(txn)
-            old = found.last_timestamp is not None and found.last_timestamp < latest
-            if not found.sealed and (not old or found.end > floor):
-                return False
+            found = segment.summary(txn, seen)
             if not found.sealed:
+                if not due(found):
+                    return False
                 segment.mark_sealed(txn, found)
         return True
 
