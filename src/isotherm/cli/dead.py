@@ -21,6 +21,7 @@ from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import EventLog, open_dead_log
 from isotherm.land import letters
+from isotherm.land.dead import files_in, folder_of
 from isotherm.land.letters import Entry, Place, State, Wanted
 from isotherm.store.db import open_db
 
@@ -86,13 +87,21 @@ def ls(
     json: AsJson = False,
 ) -> int:
     """List dead letters, the newest first."""
+    chosen = (settings or Stores()).settings()
     wanted = _wanted(client, reason, stage, start, end, None if state == "all" else state)
-    with _opened((settings or Stores()).settings()) as (log, engine):
+    with _opened(chosen) as (log, engine):
         found = letters.look(log, engine, wanted)
+    aside = len(list(files_in(folder_of(chosen))))
     shown = found[: limit or None]
     if json:
-        print_json({"total": len(found), "letters": [_as_json(entry) for entry in shown]})
+        print_json({"total": len(found), "in_folder": aside, "letters": [_as_json(entry) for entry in shown]})
         return 0
+    if aside:
+        errors().print(
+            f"{folder_of(chosen)} holds {aside:,} records more, a file each: the log of dead letters took nothing when "
+            f"they came. They are not listed, and go after {chosen.dead_retention_days} days.",
+            markup=False,
+        )
     if not found:
         console().print("no dead letters" + ("" if state == "all" else f" that are {state}"))
         return 0

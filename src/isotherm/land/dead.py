@@ -1,11 +1,13 @@
 """Dead letters of landing: records that could not be landed, kept before the landing that leaves them out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import structlog
 from msgspec import Struct
 
+from isotherm.clock import DAY_MS
 from isotherm.collect.dead import Origin, Stage, letter, record_of
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog, Stored
@@ -28,12 +30,24 @@ class Failed(Struct, frozen=True):
     detail: str = ""
 
 
+def folder_of(settings: Settings) -> Path:
+    """Where records go while the log of dead letters takes nothing, one file each."""
+    return settings.data.absolute() / "dead"
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """What lies there, and what was left of a file that was not written to its end; none where there is no folder."""
+    if folder.is_dir():
+        yield from (entry for entry in folder.iterdir() if ".bin" in entry.name and entry.is_file())
+
+
 class DeadBin:
     """Where landing leaves what it cannot use: the log of dead letters, or, while that takes nothing, a folder."""
 
     def __init__(self, settings: Settings, log: EventLog | None) -> None:
         self._log = log
-        self._folder = LocalLake.of_folder(settings.data.absolute() / "dead")
+        self._folder = LocalLake.of_folder(folder_of(settings))
+        self._kept_ms = settings.dead_retention_days * DAY_MS
 
     def keep(self, stage: Stage, log: str, failed: Sequence[Failed]) -> None:
         """Keep the bytes of these records of the log of this identity; durable when it returns, each once at every
@@ -45,14 +59,32 @@ class DeadBin:
             where = kept or keep(self._folder, log, one.place, one.record.value)
             _log.warning("a record is unusable", place=one.place, reason=one.reason, detail=one.detail, kept=where)
 
-    def expire(self, now_ms: int) -> None:
-        """Give back what is past its days, or its size; for logs that do so by themselves nothing."""
+    def expire(self, now_ms: int) -> list[str]:
+        """Give back what is past its days: in the folder, and in a log that does not do so by itself. Returns the names
+        of what was deleted."""
+        try:
+            gone = list(self._expire_folder(now_ms))
+        finally:
+            expired = self._expire_log(now_ms)
+        return gone + expired
+
+    def _expire_folder(self, now_ms: int) -> Iterator[str]:
+        """By the time of writing: of what cannot be used no other is known."""
+        for file in files_in(self._folder.root):
+            try:
+                if file.stat().st_mtime_ns // 1_000_000 < now_ms - self._kept_ms:
+                    file.unlink()
+                    yield file.name
+            except FileNotFoundError:
+                continue  # another lander's upkeep was first
+
+    def _expire_log(self, now_ms: int) -> list[str]:
         if self._log is None or self._log.retention_ms is not None:
-            return
+            return []
         heads = self._log.heads(self._log.partitions())
         for partition, head in heads.items():
             self._log.commit(CONSUMER, partition, head)
-        self._log.expire(now_ms, heads)
+        return self._log.expire(now_ms, heads)
 
     def _append(self, stage: Stage, log: str, failed: Sequence[Failed]) -> str | None:
         """Where they are; None when the log cannot take them now."""

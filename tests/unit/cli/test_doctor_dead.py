@@ -70,6 +70,7 @@ def test_letters_that_their_log_did_not_take_are_told(settings: Settings) -> Non
     (settings.data / "dead" / "1-0-17.bin").write_bytes(b"x")
     assert [one.grade for one in found(settings)] == ["ok", "warning"]
     assert "records in " in found(settings)[1].finding
+    assert "30 days (dead_retention_days)" in found(settings)[1].advice
 
 
 def test_a_log_elsewhere_is_looked_at_there(tmp_path: Path) -> None:

@@ -269,6 +269,12 @@ def test_ls_show_and_drop(door: RunningCollector, capfd: pytest.CaptureFixture[s
     assert json.loads(said("drop", "--client", "shop", "--yes", "--json")) != {"dropped": []}
     assert "no dead letters" in said("ls")
     assert json.loads(said("ls", "--json", "--state", "dropped"))["total"] == 3
+    (door.data / "dead").mkdir(exist_ok=True)
+    assert json.loads(said("ls", "--json"))["in_folder"] == 0
+    (door.data / "dead" / "1-0-17.bin").write_bytes(b"x")
+    assert json.loads(said("ls", "--json"))["in_folder"] == 1
+    assert run(["dead", "ls", *data]) == 0
+    assert "holds 1 records more" in " ".join(capfd.readouterr().err.split())
     assert run(["dead", "drop", *data]) == 1
     assert run(["dead", "show", "0-99", *data]) == 1
     assert run(["dead", "show", "../x", *data]) == 1

@@ -1,5 +1,6 @@
 """One record that landing cannot use never stops the others: it goes to the dead letters, whole, before the landing."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from isotherm.config import MIB
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog, Record, open_dead_log
 from isotherm.land import assemble, books, columns, lander, late, ledger, parts, rowhash, scan, shapes, store
-from isotherm.land.dead import CONSUMER, DeadBin
+from isotherm.land.dead import CONSUMER, DeadBin, folder_of
 from isotherm.land.lander import Lander
 from isotherm.land.letters import Place, Wanted, count, drop, forget, look, one, replayed
 from isotherm.land.scan import Scanner
@@ -314,6 +315,29 @@ def test_without_a_log_of_dead_letters_the_bytes_go_to_a_folder(world: World, de
     [kept] = (world.settings.data / "dead").iterdir()
     assert kept.read_bytes() == b"nonsense"
     assert (sums(world)["landed"], sums(world)["dead"]) == (1, 1)
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_what_is_in_the_folder_goes_by_its_days(world: World, dead: EventLog, logged: bool) -> None:
+    folder = folder_of(world.settings)
+    keeper = DeadBin(world.settings, dead if logged else None)
+    for name, written_at in (("old.bin", NOW), ("half.bin#1", NOW), ("young.bin", NOW + DAY_MS), ("notes.txt", NOW)):
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, (written_at / 1000, written_at / 1000))
+    assert keeper.expire(NOW + 30 * DAY_MS) == []
+    assert sorted(keeper.expire(NOW + 30 * DAY_MS + 1)) == ["half.bin#1", "old.bin"]
+    assert {file.name for file in folder.iterdir()} == {"young.bin", "notes.txt"}
+
+
+def test_a_folder_that_gives_nothing_back_keeps_the_log_from_nothing(
+    world: World, dead: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead.append([strange(b"nonsense")])
+    keeper = DeadBin(world.settings, dead)
+    monkeypatch.setattr("isotherm.land.dead.files_in", lambda _: (_ for _ in ()).throw(PermissionError("no")))
+    with pytest.raises(PermissionError):
+        keeper.expire(NOW + 31 * DAY_MS)
+    assert dead.read(0, 0) == []
 
 
 def test_what_became_of_letters_is_remembered_by_place(world: World, dead: EventLog) -> None:

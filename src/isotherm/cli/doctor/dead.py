@@ -12,6 +12,7 @@ from isotherm.cli.doctor.findings import Finding
 from isotherm.cli.doctor.folders import log_folder
 from isotherm.cli.output import size
 from isotherm.config import Settings
+from isotherm.land.dead import files_in, folder_of
 
 NAME: Final = "dead_log"
 _ALMOST: Final = 0.9
@@ -35,11 +36,12 @@ def check_folders(settings: Settings) -> Iterator[Finding]:
     parts = urlsplit(dead.url("log"))
     if parts.scheme == "lmdb":
         yield from _folder(Path(unquote(parts.path)), dead)
-    left = settings.data.absolute() / "dead"
-    if left.is_dir() and (kept := sorted(entry.name for entry in os.scandir(left) if entry.is_file())):
+    left = folder_of(settings)
+    if kept := len(list(files_in(left))):
         yield Finding(
-            NAME, "warning", f"records in {left}: {len(kept):,}; their log took nothing when they came",
-            "look at them there; `isotherm dead` does not list them. See that the log of dead letters can be written",
+            NAME, "warning", f"records in {left}: {kept:,}; their log took nothing when they came",
+            "see that the log of dead letters can be written, and look at them there: `isotherm dead` only counts "
+            f"them, and they go {settings.dead_retention_days} days (dead_retention_days) after they came",
         )  # fmt: skip
 
 
