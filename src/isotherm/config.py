@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -54,6 +54,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ISOTHERM_", extra="forbid", frozen=True, validate_default=True)
     toml_path: ClassVar[Path | None] = None
+    _of_dead_letters: bool = PrivateAttr(False)
 
     data: Path = Field(Path(".isotherm"), description="Folder that holds everything in the embedded profile.")
 
@@ -360,7 +361,7 @@ class Settings(BaseSettings):
 
     def for_dead_letters(self) -> "Settings":
         """These settings as the log of dead letters is opened with: `url("log")` names it."""
-        return self.model_copy(
+        found = self.model_copy(
             update={
                 "log": self.dead_log or _dead_log_beside(self.url("log")),
                 "log_retention_days": self.dead_retention_days,
@@ -370,6 +371,13 @@ class Settings(BaseSettings):
                 "kafka_partitions": 1,
             }
         )
+        found._of_dead_letters = True
+        return found
+
+    @property
+    def of_dead_letters(self) -> bool:
+        """Whether `url("log")` names the log of dead letters: see `for_dead_letters`."""
+        return self._of_dead_letters
 
     @property
     def late_horizon_ms(self) -> int:

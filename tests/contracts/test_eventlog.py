@@ -68,8 +68,9 @@ def opened(scheme: str, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
     logs: list[EventLog] = []
     where = place(scheme, tmp_path, request)
 
-    def start(**changes: int) -> EventLog:
+    def start(dead: bool = False, **changes: int) -> EventLog:
         plain = Settings(disk_reserve_bytes=0)
+        plain = plain.for_dead_letters() if dead else plain
         logs.append(open_log(plain.model_copy(update=where | changes), ManualClock(NOW)))
         return logs[-1]
 
@@ -296,6 +297,21 @@ def test_a_full_log_keeps_what_is_younger_than_a_day_or_not_committed(opened: Op
     log.commit("lander", 0, appended)
     expire(log, NOW + 23 * HOUR_MS)
     assert len(everything(log)) == appended
+
+
+@NO_LIMIT
+def test_a_full_log_of_dead_letters_keeps_them_for_all_their_days(opened: Opener) -> None:
+    log = opened(True, log_max_bytes=200_000, log_segment_bytes=60_000)
+    appended = fill(log)
+    with pytest.raises(Backpressure, match="dead_max_bytes"):
+        log.healthy()
+    log.commit("dead", 0, appended)
+    assert expire(log, NOW + 30 * DAY_MS) == []
+    assert len(everything(log)) == appended
+    with pytest.raises(Backpressure):
+        log.append([record(1 << 60)])
+    assert expire(log, NOW + 30 * DAY_MS + 1)
+    log.healthy()
 
 
 @NO_EXPIRY

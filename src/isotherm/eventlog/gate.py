@@ -38,12 +38,18 @@ def no_handle(error: Exception) -> bool:
     return any(os.strerror(number) in str(error) for number in _NO_HANDLE)  # LMDB tells it in words
 
 
+def limit_of(*, dead: bool) -> str:
+    """The setting that limits the size of the log, or of that of dead letters."""
+    return "dead_max_bytes" if dead else "log_max_bytes"
+
+
 class Gate:
     """Raises Backpressure from `check` while nothing may be appended, a folder that is gone included. Thread-safe."""
 
     def __init__(self, folder: Folder, settings: Settings) -> None:
         self._folder = folder
         self._max_bytes = settings.log_max_bytes
+        self._dead = settings.of_dead_letters
         self._reserve = settings.disk_reserve_bytes
         self._lock = Lock()
         self._failure = ""
@@ -78,8 +84,9 @@ class Gate:
             self.measure()
         if self._bytes >= self._max_bytes:
             raise Backpressure(
-                f"the event log {self._folder.path} holds {self._bytes} bytes, its limit (log_max_bytes) is "
-                f"{self._max_bytes}; it takes records again when old ones were landed and expired",
+                f"the {'log of dead letters' if self._dead else 'event log'} {self._folder.path} holds {self._bytes} "
+                f"bytes, its limit ({limit_of(dead=self._dead)}) is {self._max_bytes}; it takes records again when old "
+                f"ones {'are past dead_retention_days' if self._dead else 'were landed and expired'}",
                 retry_after_s=FULL_RETRY_S,
             )
         if self._free < self._reserve:

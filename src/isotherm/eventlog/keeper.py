@@ -29,6 +29,8 @@ class Keeper:
         self._writer = writer
         self._max_bytes = settings.log_max_bytes
         self._retention_ms = max(settings.log_retention_days * DAY_MS, IDS_MS)
+        # What has landed may go early, to make room; a letter is all there is of what it holds.
+        self._full_ms = self._retention_ms if settings.of_dead_letters else IDS_MS
         self._span_ms = max(DAY_MS, self._retention_ms // _PARTS)
 
     def expire(self, now_ms: int, landed: int) -> list[str]:
@@ -93,7 +95,7 @@ class Keeper:
         due = list[int]()
         size = log_bytes(self._folder)
         for segment in self._reader.segments()[:-1]:
-            age_ms = IDS_MS if size >= self._max_bytes else self._retention_ms
+            age_ms = self._full_ms if size >= self._max_bytes else self._retention_ms
             last = segment.last_timestamp
             if not segment.sealed or segment.last > floor or (last is not None and last >= now_ms - age_ms):
                 break

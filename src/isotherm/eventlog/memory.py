@@ -7,6 +7,7 @@ from uuid import uuid4
 from isotherm.clock import DAY_MS, Clock
 from isotherm.config import Settings
 from isotherm.errors import Backpressure
+from isotherm.eventlog.gate import limit_of
 from isotherm.eventlog.port import (
     MAX_RECORD_BYTES,
     LogStatus,
@@ -29,6 +30,8 @@ class MemoryLog:
         self._clock = clock
         self._max_bytes = settings.log_max_bytes
         self._retention_ms = max(settings.log_retention_days * DAY_MS, DAY_MS)
+        self._full_ms = self._retention_ms if settings.of_dead_letters else DAY_MS
+        self._limit = limit_of(dead=settings.of_dead_letters)
         self._identity = str(uuid4())
         self._lock = Lock()
         self._records: list[Record] = []
@@ -128,7 +131,7 @@ class MemoryLog:
     def _expire(self, now_ms: int, floor: int) -> list[str]:
         first = self._tail
         while self._records and self._tail < floor:
-            age_ms = DAY_MS if self._bytes >= self._max_bytes else self._retention_ms
+            age_ms = self._full_ms if self._bytes >= self._max_bytes else self._retention_ms
             if self._records[0].timestamp >= now_ms - age_ms:
                 break
             record = self._records.pop(0)
@@ -167,7 +170,7 @@ class MemoryLog:
     def _check_limit(self) -> None:
         if self._bytes >= self._max_bytes:
             raise Backpressure(
-                f"the event log holds {self._bytes} bytes, its limit (log_max_bytes) is {self._max_bytes}"
+                f"the event log holds {self._bytes} bytes, its limit ({self._limit}) is {self._max_bytes}"
             )
 
 

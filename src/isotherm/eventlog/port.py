@@ -193,7 +193,8 @@ class EventLog(Protocol):
 
     def expire(self, now_ms: int, landed: Mapping[int, int]) -> list[str]:
         """Delete what retention allows: never a record that some consumer has not committed, never before every
-        id in it is 24 h old. A log without consumers deletes nothing. Returns the names of what was deleted.
+        id in it is 24 h old. A log without consumers deletes nothing. Returns the names of what was deleted. At its
+        size limit a log deletes what is 24 h old before its days are over; the log of dead letters never does.
 
         The log does not know of a consumer that has not committed yet, or whose offsets were lost. So nothing goes
         either that stands at `landed` or above, by partition; a partition that is not there keeps everything.
