@@ -13,7 +13,7 @@ from isotherm.clock import DAY_MS, SystemClock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.land import rounds
-from isotherm.land.steady import leaps
+from isotherm.land.steady import WORKS, believed
 from isotherm.rollup.due import Due, due
 from isotherm.store.db import open_db
 
@@ -64,14 +64,19 @@ def command(
     database = open_db(chosen.url("db"))
     try:
         found, ran = due(chosen, database, now, client), rounds.last(database)
+        by = {work: believed(database, now, work) for work in WORKS}
     finally:
         database.dispose()
     last = {work: ran[work] for work in _WORKS if work in ran}
-    log_due = _log_due(chosen, now) if client is None else None
+    log_due = _log_due(chosen, by["land"]) if client is None else None
+    leaps = [(before, now) for before in sorted(set(by.values())) if before < now]
     if json:
-        print_json({"now": iso(now), "due": [_plain(one) for one in found], "log": log_due, "last": last})
+        plain = [{"before": iso(before), "after": iso(after)} for before, after in leaps]
+        due_now = [_plain(one) for one in found]
+        print_json({"now": iso(now), "leaps": plain, "due": due_now, "log": log_due, "last": last})
     else:
         _say(found, log_due, last)
+        _say_leaps(leaps)
     return 0
 
 
@@ -120,19 +125,21 @@ def _say(found: list[Due], log_due: dict[str, Any] | None, last: dict[str, Any])
             f"\nlog: {log_due['kept_days']} days, {size(log_due['bytes'])}; past them: {past['segments']:,} segments, "
             f"{size(past['bytes'])} (what is not landed stays)"
         )
-    for before, after in leaps(last):
-        out.print(
-            f"\nthe clock leapt from {moment(before)} to {moment(after)}: nothing is removed by it for a day; --apply "
-            "believes it at once",
-            markup=False,
-        )
     for name, one in last.items():
-        if name.startswith("clock."):
-            continue
         did = (
             f"last removed something at {one['did_at'][:19]}: {_short(one['did'])}" if one["did_at"] else "nothing yet"
         )
         out.print(f"{name}: last looked at {one['ran_at'][:19]}, {did}", markup=False)
+
+
+def _say_leaps(leaps: list[tuple[int, int]]) -> None:
+    if leaps:  # the rounds of each work saw the same one, some minutes apart
+        before, after = leaps[0]
+        console().print(
+            f"\nthe clock leapt from {moment(before)} to {moment(after)}: nothing is removed by it for a day, and what "
+            "is due is told by the moment before; --apply believes it at once",
+            markup=False,
+        )
 
 
 def _short(did: dict[str, Any]) -> str:

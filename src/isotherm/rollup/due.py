@@ -12,6 +12,7 @@ from isotherm.clock import DAY_MS, HOUR_MS
 from isotherm.config import Settings
 from isotherm.land.retention import raw_cuts
 from isotherm.land.retired import Cut
+from isotherm.land.steady import believed
 from isotherm.rollup.buckets import Level, floor
 from isotherm.rollup.expiry import KEPT
 from isotherm.rollup.retention import tile_cuts
@@ -39,11 +40,15 @@ class Due(Struct, frozen=True):
 
 
 def due(settings: Settings, database: Database, now_ms: int, client_id: str | None = None) -> list[Due]:
-    """What has expired and what expires next, ordered by store and client; of one client, or of all (None)."""
+    """What has expired and what expires next, ordered by store and client; of one client, or of all (None).
+
+    By the moments that things are removed by, when the host's clock says `now_ms`.
+    """
+    raw_at, tiles_at = believed(database, now_ms, "land"), believed(database, now_ms, "tiles")
     with reading(database) as connection:
-        found = list(_raw(connection, settings, now_ms))
+        found = list(_raw(connection, settings, raw_at))
         for level in Level:
-            found += _tiles(connection, level, settings, now_ms)
+            found += _tiles(connection, level, settings, tiles_at)
     order = [RAW, *(level.value for level in Level)]
     chosen = [one for one in found if client_id is None or one.client_id == client_id]
     return sorted(chosen, key=lambda one: (order.index(one.store), one.client_id))

@@ -9,8 +9,9 @@ from landing import event, record
 
 from isotherm.cli import run
 from isotherm.cli.roles import Parts
-from isotherm.clock import DAY_MS, HOUR_MS, SystemClock, iso
+from isotherm.clock import DAY_MS, HOUR_MS, ManualClock, SystemClock, iso
 from isotherm.config import Settings
+from isotherm.land.steady import WORKS, SteadyClock
 from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Level
 
@@ -74,6 +75,29 @@ def test_what_is_due_is_removed_on_demand_and_told(data: Path, capsys: pytest.Ca
     assert [row["client_id"] for row in kept if row["level"] == Level.DAY] == ["brief", "brief", "shop", "shop"]
     assert run(["retention", "--data", str(data)]) == 0
     assert "last removed something at" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_clock_that_leapt_is_told_and_what_is_due_goes_by_the_moment_before(
+    data: Path, capsys: pytest.CaptureFixture[str], seen: bool
+) -> None:
+    """Whether a round has seen the leap, or nothing ran since."""
+    now = SystemClock().now_ms()
+    with Parts(Settings(data=data)) as parts:
+        for name in WORKS:
+            clock = ManualClock(now - 400 * DAY_MS)
+            steady = SteadyClock(parts.engine, clock, name)
+            steady.now_ms()
+            clock.advance(400 * DAY_MS if seen else 0)
+            assert steady.now_ms() == now - 400 * DAY_MS
+    found = asked(capsys, "--data", str(data))
+    assert not any(one["hours"] for one in found["due"])
+    [leap] = found["leaps"]
+    assert (leap["before"], leap["after"]) == (iso(now - 400 * DAY_MS), found["now"])
+    assert run(["retention", "--data", str(data)]) == 0
+    assert "the clock leapt from" in capsys.readouterr().out
+    assert asked(capsys, "--data", str(data), "--apply")["removed"]["raw"]["hours"] == 1
+    assert asked(capsys, "--data", str(data))["leaps"] == []
 
 
 def test_what_makes_no_sense_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
