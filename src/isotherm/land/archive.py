@@ -45,6 +45,12 @@ class _Hour(Struct, frozen=True):
     format: str
 
 
+class Turn(Struct):
+    """Whose turn it is: the hours after the one that was tried last, then those before. Kept from round to round."""
+
+    last: _Hour | None = None
+
+
 class Sums(Struct):
     """What a round did: hours, their rows, and the bytes of the files before and after."""
 
@@ -62,21 +68,25 @@ def archive_old(
     *,
     checkpoint: Checkpoint = no_checkpoint,
     seconds: float = ROUND_S,
+    turn: Turn | None = None,
 ) -> Sums:
-    """Archive what is old enough, oldest first, for about so many seconds; what is left waits for the next round.
+    """Archive what is old enough, oldest first, for about so many seconds; what is left waits for the next round, which
+    goes on after the hour that this `turn` was at.
 
-    An hour that cannot be archived keeps no other from it; its error is raised when they are done. A store that does
-    not answer or is full ends the round: every hour stays where it is.
+    An hour that cannot be archived keeps no other from it, however long that takes to be found out; its error is raised
+    when they are done. A store that does not answer or is full ends the round: every hour stays where it is.
     """
     done, failed, late, told = Sums(), None, _over(seconds), counts("archive")
+    turn = turn or Turn()
     if not settings.archive_after_days:
         return done
     before = now_ms - settings.archive_after_days * DAY_MS - HOUR_MS + 1
     limits = Limits.of(settings)
     limits = Limits(settings.archive_target_bytes, limits.memory_bytes, limits.scratch, ARCHIVE)
-    for one in _waiting(manifest.engine, before, now_ms - QUIET_MS):
+    for one in _waiting(manifest.engine, before, now_ms - QUIET_MS, turn.last):
         if late():
             break
+        turn.last = one
         checkpoint(STEPS[0])
         try:
             _archive_hour(lake, manifest, one, limits, now_ms, done, checkpoint)
@@ -111,14 +121,17 @@ def _hot(before: int) -> "sa.ColumnElement[bool]":
     return (files.c.tier == HOT) & (files.c.state == "listed") & (files.c.hour < before)
 
 
-def _waiting(engine: Engine, before: int, quiet_since: int) -> list[_Hour]:
-    """Hours with hot files, none of them young; oldest first."""
-    key = (files.c.client_id, files.c.hour, files.c.format)
-    statement = sa.select(*key).where(_hot(before)).group_by(*key)
-    statement = statement.having(sa.func.max(files.c.created_at) <= quiet_since)
-    statement = statement.order_by(files.c.hour, files.c.client_id, files.c.format).limit(_AT_ONCE)
+def _waiting(engine: Engine, before: int, quiet_since: int, last: _Hour | None) -> list[_Hour]:
+    """Hours with hot files, none of them young: oldest first those after the last one, then the others."""
+    hour, client_id, format_ = key = (files.c.hour, files.c.client_id, files.c.format)
+    statement = sa.select(client_id, hour, format_).where(_hot(before)).group_by(*key).order_by(*key)
+    statement = statement.having(sa.func.max(files.c.created_at) <= quiet_since).limit(_AT_ONCE)
     with reading(engine) as connection:
-        return [_Hour(*row) for row in connection.execute(statement)]
+        if last is None:
+            return [_Hour(*row) for row in connection.execute(statement)]
+        later_format = (client_id == last.client_id) & (format_ > last.format)
+        later = (hour > last.hour) | (hour == last.hour) & ((client_id > last.client_id) | later_format)
+        return [_Hour(*row) for half in (later, ~later) for row in connection.execute(statement.where(half))]
 
 
 def _archive_hour(

@@ -49,6 +49,7 @@ class Upkeep:
         self._dead = dead
         self._stop = threading.Event()
         self._records_at: int | None = None
+        self._turn = archive.Turn()
         self._steady = SteadyClock(manifest.engine, clock, "land")
 
     def run(self, stop: threading.Event) -> None:
@@ -110,7 +111,9 @@ class Upkeep:
 
     def _archive(self) -> None:
         now_ms = self._clock.now_ms()
-        archive.archive_old(self._settings, self._lake, self._manifest, now_ms, checkpoint=self._unless_stopped)
+        archive.archive_old(
+            self._settings, self._lake, self._manifest, now_ms, checkpoint=self._unless_stopped, turn=self._turn
+        )
 
     def _unless_stopped(self, _: str = "") -> None:
         if self._stop.is_set():

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,15 @@ from isotherm.clock import DAY_MS, HOUR_MS, ManualClock
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import open_log
+from isotherm.land import archive as archiving
 from isotherm.land import merge, rounds
-from isotherm.land.archive import STEPS, archive_old
+from isotherm.land.archive import STEPS, Turn, archive_old
 from isotherm.land.lake import LocalPlace, open_lake
 from isotherm.land.manifest import Manifest
 from isotherm.land.retention import expire_raw
 from isotherm.land.rowhash import of_table
 from isotherm.land.tiers import TieredLake, in_tier, open_tiers, roots_of, tier_of
+from isotherm.land.upkeep import Upkeep
 from isotherm.land.write import read_table
 from isotherm.store.db import open_db
 
@@ -176,6 +180,57 @@ def test_a_round_ends_in_time_and_the_next_goes_on(tiered: World) -> None:
         fill(tiered, client_id, files=1)
     assert archive(tiered, seconds=0.0).hours == 0
     assert archive(tiered).hours == 3
+
+
+@pytest.mark.parametrize("error", [IsothermError, OSError])
+def test_an_hour_that_fails_slowly_keeps_no_other_from_its_turn(
+    tiered: World, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for client_id in "abc":
+        fill(tiered, client_id, files=1)
+    hour, tried, passed = archiving._archive_hour, list[str](), [0.0]  # pyright: ignore[reportPrivateUsage]
+
+    def slow(lake: Any, manifest: Any, one: Any, *rest: Any) -> None:
+        tried.append(one.client_id)
+        passed[0] += 60
+        if one.client_id == "a":
+            raise error("damaged")
+        hour(lake, manifest, one, *rest)
+
+    monkeypatch.setattr(archiving, "_archive_hour", slow)
+    monkeypatch.setattr(archiving, "monotonic", lambda: passed[0])
+    turn = Turn()
+    for n in range(5):
+        with pytest.raises(error) if n in (0, 3, 4) else nullcontext():
+            archive(tiered, LATER + n, turn=turn)
+    assert tried == ["a", "b", "c", "a", "a"]
+    assert sorted(tiers(tiered)) == ["archive", "archive", "hot"]
+
+
+def test_the_upkeep_s_rounds_take_turns(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world()
+    seen = list[Any]()
+    monkeypatch.setattr(archiving, "archive_old", lambda *_, turn, **__: seen.append(turn))
+    upkeep = Upkeep(world.settings, world.log, world.lake, world.manifest, world.clock, lambda _: None)
+    for _ in range(2):
+        upkeep.once(threading.Event())
+    assert len(seen) == 2
+    assert seen[0] is seen[1]
+    assert isinstance(seen[0], Turn)
+
+
+def test_hours_come_in_order_from_the_last_one_on(make_world: Callable[..., World]) -> None:
+    world = make_world(land_formats=["parquet", "jsonl"])
+    for n in range(2):
+        for client_id in "ab":
+            at = HOUR + n * HOUR_MS
+            world.append(record(client_id, f"{n}", [event(at)], received_at=at))
+    world.lander().drain()
+    whole = archiving._waiting(world.engine, LATER, LATER, None)  # pyright: ignore[reportPrivateUsage]
+    assert len(whole) == 8
+    for n, last in enumerate(whole, 1):
+        found = archiving._waiting(world.engine, LATER, LATER, last)  # pyright: ignore[reportPrivateUsage]
+        assert found == whole[n:] + whole[:n]
 
 
 def test_nothing_moves_where_the_archive_is_turned_off(make_world: Callable[..., World]) -> None:
