@@ -12,6 +12,7 @@ import numpy as np
 from isotherm.clock import iso
 from isotherm.errors import Backpressure
 from isotherm.land import rounds
+from isotherm.land.dead import DeadBin
 from isotherm.land.find import Batch, Event, Place
 from isotherm.land.find import find as find_events
 from isotherm.land.retention import expire_raw, expire_records
@@ -102,6 +103,7 @@ def retention_job(parts: "Parts") -> Retain:
             ("tiles", lambda: expire(parts.engine, parts.olap, now, parts.settings)),
             ("records", lambda: expire_records(parts.settings, parts.engine, now)),
             ("log", lambda: upkeep.expire_log(now)),
+            ("dead", lambda: upkeep.expire_dead(now)),
             ("files", lambda: parts.manifest.sweep(parts.lake)),
         )
         for name, run in work:
@@ -117,7 +119,8 @@ def retention_job(parts: "Parts") -> Retain:
 
 def upkeep_of(parts: "Parts") -> Upkeep:
     """The upkeep of lake and log, for one round on demand; nobody else is told of its errors."""
-    return Upkeep(parts.settings, parts.log, parts.lake, parts.manifest, parts.clock, lambda _: None)
+    dead = DeadBin(parts.settings, parts.dead_log)
+    return Upkeep(parts.settings, parts.log, parts.lake, parts.manifest, parts.clock, lambda _: None, dead)
 
 
 def find_job(parts: "Parts") -> FindEvents:

@@ -7,18 +7,21 @@ import msgspec
 from cyclopts import Parameter
 
 from isotherm.cli.client import require_client_id, require_data, running_app
+from isotherm.cli.logs import set_up_logs
 from isotherm.cli.options import AsJson, Everything
 from isotherm.cli.output import console, errors, hour, moment, print_json, size, table
 from isotherm.clock import DAY_MS, SystemClock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.land import rounds
+from isotherm.land.dead import files_in, folder_of
 from isotherm.land.steady import WORKS, believed
 from isotherm.rollup.due import Due, due
 from isotherm.store.db import open_db
 
 _NAMES: Final = {"raw": "raw events", "hour": "hourly tiles", "day": "daily tiles", "week": "weekly tiles"}
-_WORKS: Final = ("raw", "tiles", "records", "log", "archive")
+_LOGS: Final = {"log": "log", "dead": "dead letters"}
+_WORKS: Final = ("raw", "tiles", "records", "log", "dead", "archive")
 """The rounds that are told of."""
 _SHOWN: Final = 60
 
@@ -38,8 +41,8 @@ def command(
 ) -> int:
     """What is past its days, what goes next, and what went last.
 
-    Everything has its days: raw events, tiles of each level, the log. What is past them goes by itself, every half
-    a minute (raw, log) or ten minutes (tiles), while `isotherm up`, `land` and `rollup` run. What went is written
+    Everything has its days: raw events, tiles of each level, the log, dead letters. What is past them goes by itself,
+    every half a minute or (tiles) ten minutes, while `isotherm up`, `land` and `rollup` run. What went is written
     down: the ledger still closes, and a map still says what it was made of. This command looks; with --apply it
     removes what is due now, or asks the running app to do so.
 
@@ -68,14 +71,16 @@ def command(
     finally:
         database.dispose()
     last = {work: ran[work] for work in _WORKS if work in ran}
-    log_due = _log_due(chosen, by["land"]) if client is None else None
+    logs: dict[str, Any] = {"log": None, "dead": None}
+    if client is None:
+        logs = {"log": _log_due(chosen, by["land"]), "dead": _dead_due(chosen, by["land"])}
     leaps = [(before, now) for before in sorted(set(by.values())) if before < now]
     if json:
         plain = [{"before": iso(before), "after": iso(after)} for before, after in leaps]
         due_now = [_plain(one) for one in found]
-        print_json({"now": iso(now), "leaps": plain, "due": due_now, "log": log_due, "last": last})
+        print_json({"now": iso(now), "leaps": plain, "due": due_now, **logs, "last": last})
     else:
-        _say(found, log_due, last)
+        _say(found, logs, last)
         _say_leaps(leaps)
     return 0
 
@@ -105,7 +110,18 @@ def _log_due(settings: Settings, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _say(found: list[Due], log_due: dict[str, Any] | None, last: dict[str, Any]) -> None:
+def _dead_due(settings: Settings, now_ms: int) -> dict[str, Any]:
+    """The same of dead letters, with the files of those that their log did not take."""
+    found = _log_due(settings.for_dead_letters(), now_ms)
+    kept = [file.stat() for file in files_in(folder_of(settings))]
+    before = now_ms - settings.dead_retention_days * DAY_MS
+    old = [one for one in kept if one.st_mtime_ns // 1_000_000 < before]
+    found["bytes"] += sum(one.st_size for one in kept)
+    found["due"]["bytes"] += sum(one.st_size for one in old)
+    return found | {"due": found["due"] | {"files": len(old)}}
+
+
+def _say(found: list[Due], logs: dict[str, Any], last: dict[str, Any]) -> None:
     out = console()
     if found:
         rows = [
@@ -119,11 +135,15 @@ def _say(found: list[Due], log_due: dict[str, Any] | None, last: dict[str, Any])
             out.print(f"and {len(found) - _SHOWN:,} more; --json prints all, --client chooses")
     else:
         out.print("nothing is kept yet: no raw events, no tiles")
-    if log_due is not None:
-        past = log_due["due"]
+    for name, said in logs.items():
+        if said is None:
+            continue
+        past = said["due"]
+        files = f"{past['files']:,} files, " if "files" in past else ""
+        stays = " (what is not landed stays)" if name == "log" else ""
         out.print(
-            f"\nlog: {log_due['kept_days']} days, {size(log_due['bytes'])}; past them: {past['segments']:,} segments, "
-            f"{size(past['bytes'])} (what is not landed stays)"
+            f"\n{_LOGS[name]}: {said['kept_days']} days, {size(said['bytes'])}; past them: {past['segments']:,} "
+            f"segments, {files}{size(past['bytes'])}{stays}"
         )
     for name, one in last.items():
         did = (
@@ -184,6 +204,8 @@ class _Steps:
         from isotherm.cli.jobs import retention_job
         from isotherm.cli.roles import Parts
 
+        # The work's own log would stand between the lines of standard output; what was removed is told there.
+        set_up_logs(self._settings.model_copy(update={"log_level": "warning"}), "retention")
         self._parts = Parts(self._settings)
         return retention_job(self._parts)()
 

@@ -100,7 +100,7 @@ class Upkeep:
             partial(self.expire_log, now_ms),
             partial(self.forget_ids, now_ms),
             partial(self.forget_views, now_ms),
-            *([] if self._dead is None else [partial(self._dead.expire, now_ms)]),
+            partial(self.expire_dead, now_ms),
             self._merge,
             self._archive,
         ]
@@ -129,6 +129,15 @@ class Upkeep:
         for name in deleted:
             _log.info("a part of the log is landed and past its retention", deleted=name)
         rounds.note(self._manifest.engine, "log", now_ms, {"deleted": deleted} if deleted else None)
+
+    def expire_dead(self, now_ms: int) -> None:
+        """Delete dead letters that are past their days."""
+        if self._dead is None:
+            return
+        deleted = self._dead.expire(now_ms)
+        for name in deleted:
+            _log.info("dead letters are past their retention", deleted=name)
+        rounds.note(self._manifest.engine, "dead", now_ms, {"deleted": deleted} if deleted else None)
 
     def forget_ids(self, now_ms: int) -> int:
         """Drop ids of which no second copy can come any more; returns how many.

@@ -110,7 +110,9 @@ class StatusAnswer(Struct, kw_only=True):
     retention_days: Annotated[dict[str, int], Meta(description="How long log, raw, hour, day and week are kept.")]
     rounds: Annotated[
         dict[str, Round],
-        Meta(description="What retention (raw, tiles, records, log), archive and nightly sample (verify) did last."),
+        Meta(
+            description="What retention (raw, tiles, records, log, dead), archive and nightly sample (verify) did last."
+        ),
     ]
     backup: BackupState
     ledger: Annotated[LedgerState | None, Meta(description="Null before the first measurement.")]

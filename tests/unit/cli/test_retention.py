@@ -1,21 +1,40 @@
 """`isotherm retention` on a deployment whose clock runs as the host's does."""
 
 import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from landing import event, record
 
 from isotherm.cli import run
 from isotherm.cli.roles import Parts
 from isotherm.clock import DAY_MS, HOUR_MS, ManualClock, SystemClock, iso
+from isotherm.collect.dead import letter, record_of
 from isotherm.config import Settings
+from isotherm.eventlog.port import open_dead_log
+from isotherm.land.dead import folder_of
 from isotherm.land.steady import WORKS, SteadyClock
 from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Level
 
 pytestmark = pytest.mark.usefixtures("one_olap")
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """The command sets up logs as its process has them."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture
@@ -65,7 +84,7 @@ def test_what_is_due_is_removed_on_demand_and_told(data: Path, capsys: pytest.Ca
     after = asked(capsys, "--data", str(data))
     assert not any(one["hours"] for one in after["due"])
     assert after["last"]["raw"]["did"] == removed["raw"]
-    assert set(after["last"]) <= {"raw", "tiles", "records", "log", "archive"}
+    assert set(after["last"]) <= {"raw", "tiles", "records", "log", "dead", "archive"}
     with Parts(Settings(data=data)) as parts:
         assert sorted(f.client_id for f in parts.manifest.listed()) == ["brief", "shop", "shop"]
         kept = parts.olap.query(
@@ -75,6 +94,29 @@ def test_what_is_due_is_removed_on_demand_and_told(data: Path, capsys: pytest.Ca
     assert [row["client_id"] for row in kept if row["level"] == Level.DAY] == ["brief", "brief", "shop", "shop"]
     assert run(["retention", "--data", str(data)]) == 0
     assert "last removed something at" in capsys.readouterr().out
+
+
+def test_dead_letters_past_their_days_are_told_and_removed(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    now = SystemClock().now_ms()
+    settings = Settings(data=data)
+    with closing(open_dead_log(settings, SystemClock())) as log:
+        old = letter(b"[1]", reason="no_batch", stage="collect", time=now - 31 * DAY_MS, client_id=None)
+        log.append([record_of(old)])
+    folder_of(settings).mkdir(exist_ok=True)
+    for name, days in (("old.bin", 31), ("young.bin", 29)):
+        file = folder_of(settings) / name
+        file.write_bytes(b"x" * 10)
+        os.utime(file, ((now - days * DAY_MS) / 1000,) * 2)
+    looked = asked(capsys, "--data", str(data))["dead"]
+    assert (looked["kept_days"], looked["due"]) == (30, {"segments": 0, "files": 1, "bytes": 10})
+    assert run(["retention", "--data", str(data)]) == 0
+    assert "dead letters: 30 days" in capsys.readouterr().out
+    removed = asked(capsys, "--data", str(data), "--apply")["removed"]["dead"]["deleted"]
+    assert removed == ["old.bin", f"{0:020d}.lmdb"]
+    with closing(open_dead_log(settings, SystemClock())) as log:
+        assert log.read(0, 0) == []
+    assert [file.name for file in folder_of(settings).iterdir()] == ["young.bin"]
+    assert asked(capsys, "--data", str(data))["last"]["dead"]["did"]["deleted"] == removed
 
 
 @pytest.mark.parametrize("seen", [False, True])
