@@ -28,7 +28,10 @@ def command(
     client: Annotated[str | None, Parameter(help="Only this client.")] = None,
     to_log: Annotated[
         str | None,
-        Parameter(help="Log of another deployment, such as lmdb:///srv/other/log. [default: this deployment's own]"),
+        Parameter(
+            help="Log of another deployment, such as lmdb:///srv/other/log; a folder must hold one. [default: this "
+            "deployment's own]"
+        ),
     ] = None,
     dry_run: Annotated[
         bool, Parameter(help="Say what would be replayed, and do nothing.", negative=(), show_default=False)
@@ -56,6 +59,8 @@ def command(
         raise IsothermError(f"--to {end} must lie after --from {start}")
     require_client_id(client)
     require_data(chosen)
+    if to_log is not None:
+        _require_log(to_log)
     clients = None if client is None else [client]
     with Parts(chosen) as parts:
         if left_out := parts.manifest.unread(start=first, end=last, client_ids=clients):
@@ -82,6 +87,17 @@ def command(
         if done.known:
             print(f"{done.known:,} of the records were on that log already, from an earlier replay")
     return 0
+
+
+def _require_log(url: str) -> None:
+    """Raise IsothermError for a folder without a log: opening a mistyped one would make a log that nobody reads."""
+    from isotherm.eventlog.lmdb import holds_log
+
+    if url.startswith("lmdb:") and not holds_log(url):
+        raise IsothermError(
+            f"--to-log {url}: there is no log. Name that of the other deployment; a new one has its log once it was "
+            "started (`isotherm up`)"
+        )
 
 
 def _say_plan(planned: Plan, *, as_json: bool) -> None:

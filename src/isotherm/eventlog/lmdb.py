@@ -18,7 +18,7 @@ from isotherm.clock import Clock
 from isotherm.config import Settings
 from isotherm.errors import Backpressure, ConfigError
 from isotherm.eventlog.control import Control
-from isotherm.eventlog.folder import Folder
+from isotherm.eventlog.folder import MARKER, Folder
 from isotherm.eventlog.gate import no_handle
 from isotherm.eventlog.keeper import Keeper
 from isotherm.eventlog.port import MAX_RECORD_BYTES, LogStatus, Position, Record, Stored
@@ -189,6 +189,11 @@ def open_lmdb(url: str, settings: Settings, clock: Clock) -> LmdbLog:
     except BaseException:
         _leave(folder)
         raise
+
+
+def holds_log(url: str) -> bool:
+    """Whether there is a log in this folder, of whatever format. Raises ConfigError for a URL that names none."""
+    return (_folder_of(url) / MARKER).is_file()
 
 
 def _leave(folder: Folder) -> None:

@@ -73,6 +73,12 @@ def land_all(data: Path) -> None:
         land(parts)
 
 
+def started(data: Path) -> str:
+    """The log of a deployment that was started and got nothing yet."""
+    with Parts(Settings(data=data)) as parts:
+        return parts.log.status().url
+
+
 def replayed(data: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
     capsys.readouterr()
     assert run(["replay", "--data", str(data / "one"), *RANGE, *more, "--json"]) == 0
@@ -80,10 +86,11 @@ def replayed(data: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict
 
 
 def test_an_empty_deployment_gets_every_map_cell_by_cell(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other, before = Settings(data=data / "two").url("log"), maps(data / "one")
+    other, before = started(data / "two"), maps(data / "one")
     planned = replayed(data, capsys, "--dry-run", "--to-log", other)
     assert (planned["events"], planned["clients"]) == (ROWS, ["a", "b", "c"])
-    assert not (data / "two").exists()
+    with Parts(Settings(data=data / "two")) as parts:
+        assert parts.log.head(0) == 0
     assert replayed(data, capsys, "--to-log", other)["events"] == ROWS
     again = replayed(data, capsys, "--to-log", other)
     assert again["known"] == again["records"]
@@ -127,7 +134,7 @@ def test_killed_in_the_middle_and_run_again_it_is_exact(data: Path, capsys: pyte
         "from isotherm.cli import run\n"
         "run(sys.argv[1:])\n"
     )
-    other, before = Settings(data=data / "two").url("log"), maps(data / "one")
+    other, before = started(data / "two"), maps(data / "one")
     arguments = ["replay", "--data", str(data / "one"), *RANGE, "--to-log", other]
     child = subprocess.run([sys.executable, "-c", program, *arguments], env={**os.environ, "TZ": "UTC"}, check=False)
     assert child.returncode == -signal.SIGKILL
@@ -151,5 +158,9 @@ def test_what_makes_no_sense_is_refused(data: Path, capsys: pytest.CaptureFixtur
         assert run([*where, *wrong]) == 1
         assert "isotherm: " in capsys.readouterr().err
     assert run([*where, *RANGE, "--to-log", "smtp://x"]) == 1
+    for more in ([], ["--dry-run"]):
+        assert run([*where, *RANGE, *more, "--to-log", f"lmdb://{data}/tow/log"]) == 1
+        assert "there is no log" in capsys.readouterr().err
+        assert not (data / "tow").exists()
     assert run([*where, *RANGE, "--client", "nobody"]) == 0
     assert "nothing to replay" in capsys.readouterr().out
