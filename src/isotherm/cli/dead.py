@@ -10,7 +10,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from isotherm.cli import dead_replay
-from isotherm.cli.client import require_data
+from isotherm.cli.client import require_client_id, require_data
 from isotherm.cli.moments import From, To, parse_moment
 from isotherm.cli.options import AsJson, Collecting, Stores
 from isotherm.cli.output import console, errors, moment, print_json, size, table
@@ -64,6 +64,7 @@ def _opened(settings: Settings) -> Generator[tuple[EventLog, Any]]:
 def _wanted(
     client: str | None, reason: str | None, stage: Stage | None, start: str | None, end: str | None, state: State | None
 ) -> Wanted:
+    require_client_id(client)
     if reason is not None and reason not in REASONS:
         raise IsothermError(f"--reason {reason}: there is no such reason; known: {', '.join(REASONS)}")
     first = None if start is None else parse_moment(start, "--from")

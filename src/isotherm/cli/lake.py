@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import App, Parameter
 
-from isotherm.cli.client import require_data
+from isotherm.cli.client import require_client_id, require_data
 from isotherm.cli.moments import From, To, optional_hours
 from isotherm.cli.options import AsJson, Stores
 from isotherm.cli.output import console, errors, hour, moment, print_json, size, table
@@ -45,6 +45,7 @@ def _opened(settings: Settings) -> Generator[tuple[Lake, Manifest]]:
 
 
 def _clients(client: str | None) -> list[str] | None:
+    require_client_id(client)
     return None if client is None else [client]
 
 
@@ -59,9 +60,9 @@ def ls(
     json: AsJson = False,
 ) -> int:
     """List the files with their hour, rows and sizes."""
-    first, last = optional_hours(start, end)
+    clients, (first, last) = _clients(client), optional_hours(start, end)
     with _opened((settings or Stores()).settings()) as (lake, manifest):
-        files = manifest.listed(start=first, end=last, client_ids=_clients(client), format=format)
+        files = manifest.listed(start=first, end=last, client_ids=clients, format=format)
     if json:
         print_json(msgspec.to_builtins(files))
     elif not files:
@@ -103,9 +104,9 @@ def compare(
     """
     from isotherm.land.compare import compare as compare_formats
 
-    first, last = optional_hours(start, end)
+    clients, (first, last) = _clients(client), optional_hours(start, end)
     with _opened((settings or Stores()).settings()) as (lake, manifest):
-        report = compare_formats(lake, manifest, start=first, end=last, client_ids=_clients(client))
+        report = compare_formats(lake, manifest, start=first, end=last, client_ids=clients)
     if json:
         print_json(msgspec.to_builtins(report))
         return 1 if report.differing else 0
@@ -138,11 +139,11 @@ def cat(
     ] = False,
 ) -> int:
     """Print rows, as a table for people or as JSON lines."""
-    first, last = optional_hours(start, end)
+    clients, (first, last) = _clients(client), optional_hours(start, end)
     shown = 0
     with (
         _opened((settings or Stores()).settings()) as (lake, manifest),
-        manifest.snapshot(start=first, end=last, client_ids=_clients(client), format=format, raw_only=None) as snapshot,
+        manifest.snapshot(start=first, end=last, client_ids=clients, format=format, raw_only=None) as snapshot,
     ):
         total = sum(f.rows for f in snapshot.files)
         for part in _tables(lake, snapshot.files, limit):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from isotherm.cli.client import running_app
+from isotherm.cli.client import require_client_id, running_app
 from isotherm.cli.logs import set_up_logs
 from isotherm.cli.moments import From, To, hour_edge
 from isotherm.cli.options import AsJson, Tiling
@@ -58,6 +58,7 @@ def command(
             "isotherm runs on this data folder and tiles with the engine of its own settings; stop it first, or leave "
             "--engine away"
         )
+    require_client_id(client)
     with _steps(chosen, first, last, client, level) as steps:
         done, busy = _show(steps)
     if json:
