@@ -1382,7 +1382,7 @@ export interface components {
             retention_days: {
                 [key: string]: number;
             };
-            /** @description What retention (raw, tiles, records, log), archive and nightly sample (verify) did last. */
+            /** @description What retention (raw, tiles, records, log, dead), archive and nightly sample (verify) did last. */
             rounds: {
                 [key: string]: components["schemas"]["Round"];
             };
