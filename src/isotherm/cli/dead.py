@@ -21,7 +21,7 @@ from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.eventlog.port import EventLog, open_dead_log
 from isotherm.land import letters
-from isotherm.land.dead import files_in, folder_of
+from isotherm.land.aside import files_in, folder_of
 from isotherm.land.letters import Entry, Place, State, Wanted
 from isotherm.store.db import open_db
 

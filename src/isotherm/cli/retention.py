@@ -14,7 +14,7 @@ from isotherm.clock import DAY_MS, SystemClock, iso
 from isotherm.config import Settings
 from isotherm.errors import IsothermError
 from isotherm.land import rounds
-from isotherm.land.dead import files_in, folder_of
+from isotherm.land.aside import files_in, folder_of
 from isotherm.land.steady import WORKS, believed
 from isotherm.rollup.due import Due, due
 from isotherm.store.db import open_db

@@ -1,7 +1,6 @@
 """Dead letters of landing: records that could not be landed, kept before the landing that leaves them out."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -11,6 +10,7 @@ from isotherm.clock import DAY_MS
 from isotherm.collect.dead import Origin, Stage, letter, record_of
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog, Stored
+from isotherm.land.aside import files_in, folder_of
 from isotherm.land.assemble import keep
 from isotherm.land.lake_local import LocalLake
 from isotherm.metrics import DEAD_LETTERS
@@ -28,17 +28,6 @@ class Failed(Struct, frozen=True):
     received_at: int
     reason: str
     detail: str = ""
-
-
-def folder_of(settings: Settings) -> Path:
-    """Where records go while the log of dead letters takes nothing, one file each."""
-    return settings.data.absolute() / "dead"
-
-
-def files_in(folder: Path) -> Iterator[Path]:
-    """What lies there, and what was left of a file that was not written to its end; none where there is no folder."""
-    if folder.is_dir():
-        yield from (entry for entry in folder.iterdir() if ".bin" in entry.name and entry.is_file())
 
 
 class DeadBin:

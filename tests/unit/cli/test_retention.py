@@ -18,7 +18,7 @@ from isotherm.clock import DAY_MS, HOUR_MS, ManualClock, SystemClock, iso
 from isotherm.collect.dead import letter, record_of
 from isotherm.config import Settings
 from isotherm.eventlog.port import open_dead_log
-from isotherm.land.dead import folder_of
+from isotherm.land.aside import folder_of
 from isotherm.land.steady import WORKS, SteadyClock
 from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Level

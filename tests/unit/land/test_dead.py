@@ -17,7 +17,8 @@ from isotherm.config import MIB
 from isotherm.errors import Backpressure
 from isotherm.eventlog.port import EventLog, Record, open_dead_log
 from isotherm.land import assemble, books, columns, lander, late, ledger, parts, rowhash, scan, shapes, store
-from isotherm.land.dead import CONSUMER, DeadBin, folder_of
+from isotherm.land.aside import folder_of
+from isotherm.land.dead import CONSUMER, DeadBin
 from isotherm.land.lander import Lander
 from isotherm.land.letters import Place, Wanted, count, drop, forget, look, one, replayed
 from isotherm.land.scan import Scanner

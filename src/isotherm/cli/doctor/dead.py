@@ -12,7 +12,7 @@ from isotherm.cli.doctor.findings import Finding
 from isotherm.cli.doctor.folders import log_folder
 from isotherm.cli.output import size
 from isotherm.config import Settings
-from isotherm.land.dead import files_in, folder_of
+from isotherm.land.aside import files_in, folder_of
 
 NAME: Final = "dead_log"
 _ALMOST: Final = 0.9
