@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "isotherm"
-VOCABULARY = ("adapters", "clock", "config", "errors", "events", "metrics")
+VOCABULARY = ("adapters", "clock", "config", "errors", "events", "metrics", "settings_file")
 STAGES = ("collect", "eventlog", "land", "rollup", "serve", "view")
 BESIDE = ("govern", "store")
 COPIES = "backup"

@@ -14,12 +14,13 @@ from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit, urlunspli
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
+from isotherm import settings_file
 from isotherm.clock import DAY_MS
 from isotherm.errors import ConfigError
 from isotherm.events import client_id_ok
@@ -53,7 +54,7 @@ class Settings(BaseSettings):
     """All settings of one deployment."""
 
     model_config = SettingsConfigDict(env_prefix="ISOTHERM_", extra="forbid", frozen=True, validate_default=True)
-    toml_path: ClassVar[Path | None] = None
+    in_file: ClassVar[dict[str, Any]] = {}
     _of_dead_letters: bool = PrivateAttr(False)
 
     data: Path = Field(Path(".isotherm"), description="Folder that holds everything in the embedded profile.")
@@ -275,10 +276,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
-        if cls.toml_path is not None:
-            sources.append(TomlConfigSettingsSource(settings_cls, cls.toml_path))
-        return tuple(sources)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, cls.in_file)
 
     @model_validator(mode="before")
     @classmethod
@@ -453,23 +451,24 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
     """Read the settings; `flags` whose value is None count as not given.
 
     `config` is the TOML file; without it, `isotherm.toml` in the data folder is read when it exists.
-    Raises ConfigError with one line per wrong setting.
+    Raises ConfigError with one line per wrong setting, or when the file cannot be read.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     path = config
-    if path is not None and not path.is_file():
+    if path is not None and not settings_file.is_there(path):
         raise ConfigError(f"{path}: no such settings file")
     try:
         if path is None:
             data = _Probe(**{k: v for k, v in given.items() if k == "data"}).data
             candidate = data / "isotherm.toml"
-            path = candidate if candidate.is_file() else None
-        scoped = type("Settings", (Settings,), {"toml_path": path, "__doc__": Settings.__doc__, "__module__": __name__})
+            path = candidate if settings_file.is_there(candidate) else None
+        in_file = settings_file.read(path) if path else {}
+        scoped = type(
+            "Settings", (Settings,), {"in_file": in_file, "__doc__": Settings.__doc__, "__module__": __name__}
+        )
         return scoped(**given)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
-        source = f" ({path})" if path else ""
-        raise ConfigError(f"settings are not usable{source}:\n  " + "\n  ".join(lines)) from None
+        raise settings_file.not_usable(error, path, Settings.model_fields) from None
 
 
 class _Probe(BaseSettings):

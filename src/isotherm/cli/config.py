@@ -1,13 +1,13 @@
 """`isotherm config`: the settings in effect and where each comes from."""
 
 import os
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from isotherm import settings_file
 from isotherm.cli.options import AsJson, Everything
 from isotherm.cli.output import console, print_json, table
 from isotherm.config import SECRETS, STORES, Settings, as_text, without_password
@@ -56,7 +56,7 @@ def source(name: str, flags: Everything, file: Path) -> str:
         return "flag"
     if any(variable.upper() == f"ISOTHERM_{name.upper()}" for variable in os.environ):
         return "environment"
-    if file.is_file() and name in tomllib.loads(file.read_text()):
+    if file.is_file() and name in settings_file.read(file):
         return str(file)
     return "default"
 
