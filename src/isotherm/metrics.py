@@ -143,6 +143,11 @@ GAP_RECORDS = Counter(
     "Records that the log had lost before they were landed; their events are in no map.",
     registry=REGISTRY,
 )
+GAP_RECORDS_RECENT = _gauge(
+    "isotherm_log_gap_records_recent",
+    "Records that the log had lost before they were landed, noticed in the last 24 hours, whoever noticed it.",
+    registry=REGISTRY,
+)
 SINK_STILL = _gauge(
     "isotherm_sink_still_seconds",
     "For how long the committed offsets of the sink whose files are scanned have not moved, while records wait.",

@@ -14,9 +14,9 @@ import msgspec
 import structlog
 
 from isotherm import metrics
-from isotherm.clock import HOUR_MS, SECOND_MS
+from isotherm.clock import DAY_MS, HOUR_MS, SECOND_MS
 from isotherm.eventlog.port import EventLog
-from isotherm.land import behind, rounds
+from isotherm.land import behind, gaps, rounds
 from isotherm.rollup.verdicts import Finding
 from isotherm.serve import measures
 from isotherm.serve.measures import Disk, Held, LedgerCheck, Verified
@@ -85,6 +85,7 @@ class Measures:
     @cached_property
     def _quick(self) -> dict[str, Callable[[], None]]:
         quick = {"freshness": self._freshness, "disks": self._look_at_disks, "backup": self._look_at_backup}
+        quick |= {"gaps": self._look_at_gaps}
         return quick | ({"lag": self._lag} if self._has_log else {})
 
     @cached_property
@@ -134,6 +135,11 @@ class Measures:
             metrics.BACKUP_OBJECTS.labels(outcome).set(count)
         metrics.BACKUP_AT.set((made_at or 0) / SECOND_MS)
         metrics.BACKUP_MAX_AGE.set(self._parts.settings.backup_max_age_hours * HOUR_MS / SECOND_MS)
+
+    def _look_at_gaps(self) -> None:
+        with reading(self._parts.engine) as connection:
+            lost = gaps.lost_since(connection, self._parts.clock.now_ms() - DAY_MS)
+        metrics.GAP_RECORDS_RECENT.set(lost)
 
     def _lag(self) -> None:
         parts = self._parts

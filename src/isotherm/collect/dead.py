@@ -26,7 +26,7 @@ Stage = Literal["collect", "land", "scan"]
 Encoding = Literal["text", "base64", "base64+zstd"]
 
 VERSION: Final = 1
-REASONS: Final[dict[str, str]] = {
+AT_THE_DOOR: Final[dict[str, str]] = {
     "unreadable": "the body cannot be unpacked, or is no JSON in UTF-8",
     "no_batch": "the body is JSON, and not a batch of the contract",
     **{
@@ -34,10 +34,15 @@ REASONS: Final[dict[str, str]] = {
         for reason in DropReason
         if reason not in (DropReason.TOO_OLD, DropReason.TOO_FAR_AHEAD)
     },
+}
+BEHIND_THE_LOG: Final[dict[str, str]] = {
     "unusable": "a record of the log that is no envelope of the strict form",
     "lander_error": "a record that landing failed at",
 }
-"""Why a letter is one. Closed: what is too old, too far ahead, too large or of an undeclared client is none."""
+REASONS: Final[dict[str, str]] = AT_THE_DOOR | BEHIND_THE_LOG
+"""Why a letter is one. Closed: what is too old, too far ahead, too large or of an undeclared client is none.
+
+The stage collect has the first ones, land and scan the others."""
 
 _REFUSED: Final = {400: "unreadable", 422: "no_batch"}
 _NOT_OURS: Final = frozenset({DropReason.TOO_OLD, DropReason.TOO_FAR_AHEAD})

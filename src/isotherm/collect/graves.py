@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from isotherm.collect.dead import Letter, record_of
+from isotherm.collect.dead import AT_THE_DOOR, Letter, record_of
 from isotherm.eventlog.port import EventLog
 from isotherm.metrics import DEAD_LETTERS, DEAD_LETTERS_LOST
 
@@ -25,6 +25,11 @@ _OVERHEAD_BYTES: Final = 1_024
 _GROUP: Final = 256
 
 _log = structlog.get_logger("isotherm.collect")
+
+# They are shown as 0 from the start: the first increase of a counter that comes into being with it is not seen.
+DEAD_LETTERS_LOST.labels("collect")
+for _reason in AT_THE_DOOR:
+    DEAD_LETTERS.labels("collect", _reason)
 
 
 class _Waiting(NamedTuple):

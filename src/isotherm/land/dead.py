@@ -1,13 +1,14 @@
 """Dead letters of landing: records that could not be landed, kept before the landing that leaves them out."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Final
 
 import structlog
 from msgspec import Struct
 
 from isotherm.clock import DAY_MS
-from isotherm.collect.dead import Origin, Stage, letter, record_of
+from isotherm.collect.dead import BEHIND_THE_LOG, Origin, Stage, letter, record_of
 from isotherm.config import Settings
 from isotherm.eventlog.port import EventLog, Stored
 from isotherm.land.aside import files_in, folder_of
@@ -17,6 +18,10 @@ from isotherm.metrics import DEAD_LETTERS
 
 CONSUMER: Final = "dead"
 _log = structlog.get_logger("isotherm.land")
+
+# They are shown as 0 from the start: the first increase of a counter that comes into being with it is not seen.
+for _stage, _reason in product(("land", "scan"), BEHIND_THE_LOG):
+    DEAD_LETTERS.labels(_stage, _reason)
 
 
 class Failed(Struct, frozen=True):

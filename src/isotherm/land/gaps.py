@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from isotherm.land.landing import Gap
-from isotherm.store.db import reading
+from isotherm.store.db import reading, total
 from isotherm.store.tables import log_gaps
 from isotherm.store.upsert import upsert
 
@@ -23,6 +23,12 @@ def write(connection: Connection, log: str, gaps: Sequence[Gap]) -> None:
         for gap in gaps
     ]
     upsert(connection, log_gaps, rows)
+
+
+def lost_since(connection: Connection, since_ms: int) -> int:
+    """How many records were gone that somebody came for later than this, of every log."""
+    records = log_gaps.c.last_offset - log_gaps.c.first_offset + 1
+    return connection.execute(sa.select(total(records)).where(log_gaps.c.noticed_at > since_ms)).scalar_one()
 
 
 def newest(engine: Engine, log: str) -> list[Gap]:

@@ -115,6 +115,14 @@ def test_a_refused_body_is_kept_as_it_came(door: RunningCollector) -> None:
     assert 'isotherm_dead_letters_total{reason="unreadable",stage="collect"} 3.0' in metrics
 
 
+def test_every_count_of_letters_is_shown_before_the_first_one(door: RunningCollector) -> None:
+    shown = httpx.get(f"{door.url}/metrics").text.splitlines()
+    assert 'isotherm_dead_letters_lost_total{stage="collect"} 0.0' in shown
+    for reason in ("unreadable", "no_batch", "bad_time", "not_an_event"):
+        assert f'isotherm_dead_letters_total{{reason="{reason}",stage="collect"}} 0.0' in shown
+    assert not any("too_old" in line for line in shown if line.startswith("isotherm_dead_letters"))
+
+
 def test_what_is_no_fault_of_ours_is_not_kept(door: RunningCollector) -> None:
     now = now_ms()
     others: list[tuple[Any, dict[str, str], int]] = [

@@ -1,6 +1,9 @@
 """One record that landing cannot use never stops the others: it goes to the dead letters, whole, before the landing."""
 
+import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -389,3 +392,12 @@ def test_a_letter_reads_back_whatever_is_in_it(world: World, dead: EventLog) -> 
     lander_of(world, dead).drain()
     stored = [decode_letter(found.value).content for found in dead.read(0, 0)]
     assert stored == [body + b"|" + str(n).encode() for n, body in enumerate(bodies)]
+
+
+def test_every_count_of_letters_is_shown_before_the_first_one() -> None:
+    fresh = "from isotherm import metrics; import isotherm.land.dead; print(metrics.render().decode())"
+    shown = subprocess.run(
+        [sys.executable, "-c", fresh], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    for stage, reason in itertools.product(("land", "scan"), ("unusable", "lander_error")):
+        assert f'isotherm_dead_letters_total{{reason="{reason}",stage="{stage}"}} 0.0' in shown

@@ -167,6 +167,11 @@ def test_the_gauges_say_what_was_found_and_one_failure_keeps_no_other(fresh: Wor
     hours = tables.buckets.c.level == "hour"
     with writing(fresh.engine) as connection:
         connection.execute(sa.update(tables.buckets).where(hours).values(lost_version=tables.buckets.c.version))
+    gap = {"log": "lmdb:1", "partition": 0}
+    put(fresh.engine, tables.log_gaps, *(
+        gap | {"first_offset": first, "last_offset": first + 9, "noticed_at": NOW - ago}
+        for first, ago in ((0, DAY_MS), (20, DAY_MS - 1), (40, 0))
+    ))  # fmt: skip
     broken = SimpleNamespace(query=None, layout=fresh.olap.layout)
     parts: Any = SimpleNamespace(settings=fresh.settings, engine=fresh.engine, olap=broken, clock=fresh.clock)
     taken = Measures(parts, log=False, tiles=True)
@@ -181,6 +186,7 @@ def test_the_gauges_say_what_was_found_and_one_failure_keeps_no_other(fresh: Wor
     assert value("isotherm_lost_buckets", {"level": "hour"}) == 1
     assert value("isotherm_lost_buckets", {"level": "day"}) == 0
     assert value("isotherm_dead_events") == 3
+    assert value("isotherm_log_gap_records_recent") == 20
     assert value("isotherm_measured_timestamp_seconds") == NOW / 1000
     assert value("isotherm_disk_reserve_bytes") == fresh.settings.disk_reserve_bytes
     assert value("isotherm_backup_last_success_timestamp_seconds") == 0
