@@ -188,7 +188,8 @@ DEAD_EVENTS = _gauge(
 )
 VERIFIED_BUCKETS = _gauge(
     "isotherm_verified_buckets",
-    "Buckets by what their last comparison with raw found: same, dirty (changed meanwhile), frozen, different.",
+    "Buckets by what their last comparison with raw found: same, dirty (changed meanwhile), frozen, different, "
+    "unreadable.",
     ["finding"],
     registry=REGISTRY,
 )

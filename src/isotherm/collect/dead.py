@@ -42,7 +42,8 @@ BEHIND_THE_LOG: Final[dict[str, str]] = {
 REASONS: Final[dict[str, str]] = AT_THE_DOOR | BEHIND_THE_LOG
 """Why a letter is one. Closed: what is too old, too far ahead, too large or of an undeclared client is none.
 
-The stage collect has the first ones, land and scan the others."""
+The stage collect has the first ones, land and scan the others.
+"""
 
 _REFUSED: Final = {400: "unreadable", 422: "no_batch"}
 _NOT_OURS: Final = frozenset({DropReason.TOO_OLD, DropReason.TOO_FAR_AHEAD})

@@ -55,7 +55,9 @@ class LedgerState(Struct, kw_only=True):
 class VerificationState(Struct, kw_only=True):
     """What came of the last comparison of each bucket that was compared with raw."""
 
-    findings: Annotated[dict[str, int], Meta(description="Buckets by finding: same, dirty, frozen, different.")]
+    findings: Annotated[
+        dict[str, int], Meta(description="Buckets by finding: same, dirty, frozen, different, unreadable.")
+    ]
     last_at: Annotated[int | None, Meta(description="When the newest was made, ms since 1970; null: never.")]
 
 

@@ -12,6 +12,8 @@ BEHIND_S: Final = {"hour": 900, "day": 2 * 3600, "week": 6 * 3600}
 """Maps that lack something for longer than this, in seconds, say the same of the scheduler."""
 RECENT_MS: Final = 15 * MINUTE_MS
 """An error that is older than this is over, if nothing else says that it is not."""
+NIGHTS_MS: Final = 2 * DAY_MS
+"""What a nightly sample met is told for so long, or until the next one."""
 ALMOST: Final = 0.9
 """A log that is so full, or a disk so near to its reserve, is told of before the collector refuses."""
 
@@ -20,7 +22,7 @@ def problems_of(facts: Mapping[str, Any], now_ms: int) -> list[str]:
     """What is not well; `facts` as GET /v1/status has them. What a process does not know is no problem of its own."""
     lander = facts.get("lander") or {}
     found = landing(lander, now_ms)
-    for part in (_errors, _tiles, _lost, _truth, _room, _clocks, _copies):
+    for part in (_errors, _tiles, _lost, _truth, _unreadable, _room, _clocks, _copies):
         found += part(facts, now_ms)
     return found
 
@@ -93,6 +95,18 @@ def _truth(facts: Mapping[str, Any], _: int) -> Iterator[str]:
         yield (
             f"maps that differ from the raw events: {different:,} buckets; see `isotherm verify`, and tile them again "
             "with `isotherm rollup --from --to`"
+        )
+
+
+def _unreadable(facts: Mapping[str, Any], now_ms: int) -> Iterator[str]:
+    """What was compared once keeps that verdict: then only the night that met the files knows of them."""
+    known = ((facts.get("verification") or {}).get("findings") or {}).get("unreadable", 0)
+    night = (facts.get("rounds") or {}).get("verify") or {}
+    met = night["did"].get("unreadable", 0) if (night.get("did_at") or "") > iso(now_ms - NIGHTS_MS) else 0
+    if known or met:
+        yield (
+            f"raw files that are missing or damaged: those of {max(known, met):,} buckets, whose maps cannot be "
+            "compared or made again; `isotherm verify` names them: restore them from a backup"
         )
 
 

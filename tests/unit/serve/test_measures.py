@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from serving import NOW, WEEK, World
 
 from isotherm.cli.measure import Measures
-from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from isotherm.clock import DAY_MS, HOUR_MS, MINUTE_MS, iso
 from isotherm.config import Settings
 from isotherm.land import rounds
 from isotherm.land.books import OF_THE_EVENT
@@ -202,6 +202,10 @@ def test_the_gauges_say_what_was_found_and_one_failure_keeps_no_other(fresh: Wor
     assert facts["verification"] == {"findings": {"same": 2, "different": 1}, "last_at": NOW - 1000}
 
 
+def night(at: int, **did: int) -> dict[str, Any]:
+    return {"rounds": {"verify": {"ran_at": iso(at), "did_at": iso(at), "did": did}}}
+
+
 WELL: dict[str, Any] = {
     "lander": {"oldest_unlanded_ms": 0, "gaps": []}, "collector": {"answers": True}, "disk_reserve_bytes": 1 << 30,
     "freshness": {"hour": {"seconds": 5.0}, "day": {"seconds": 0.0}}, "measured_at": NOW,
@@ -230,6 +234,10 @@ WELL: dict[str, Any] = {
             ["the ledger does not close in 2 hours (client"],
         ),
         ({"verification": {"findings": {"different": 1}, "last_at": NOW}}, ["maps that differ from the raw events: 1"]),
+        ({"verification": {"findings": {"unreadable": 3}, "last_at": NOW}}, ["missing or damaged: those of 3 buckets"]),
+        (night(NOW - DAY_MS, unreadable=2, same=40), ["missing or damaged: those of 2 buckets"]),
+        (night(NOW - DAY_MS, unreadable=0, same=40), []),
+        (night(NOW - 3 * DAY_MS, unreadable=2), []),
         ({"log": {"bytes": 95, "max_bytes": 100, "set_aside": ["x.damaged"]}}, ["the log holds 95", "x.damaged"]),
         (
             {"lost": {"buckets": {"hour": 1200}, "parts": ["1-202611_3_3_1"]}},

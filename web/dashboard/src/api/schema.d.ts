@@ -1420,7 +1420,7 @@ export interface components {
          * @description What came of the last comparison of each bucket that was compared with raw.
          */
         VerificationState: {
-            /** @description Buckets by finding: same, dirty, frozen, different. */
+            /** @description Buckets by finding: same, dirty, frozen, different, unreadable. */
             findings: {
                 [key: string]: number;
             };

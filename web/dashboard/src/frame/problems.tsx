@@ -5,6 +5,7 @@ import { useLocation } from "preact-iso";
 import { offline } from "../api/client";
 import { useStatus } from "../api/queries";
 import type { Status } from "../api/types";
+import { unreadable } from "../api/verified";
 import { bytes, plural } from "../format";
 import { Note } from "../ui";
 import { href } from "../url";
@@ -72,6 +73,13 @@ export function problemsOf(status: Status | undefined): readonly { title: string
     found.push({
       title: "Maps differ from the raw events",
       text: `${plural(different, "bucket")}: see isotherm verify; isotherm rollup counts them again.`,
+    });
+  }
+  const missing = unreadable(status);
+  if (missing > 0) {
+    found.push({
+      title: "Raw files are missing or damaged",
+      text: `Those of ${plural(missing, "bucket")}, whose maps cannot be compared or made again: isotherm verify names them; restore them from a backup.`,
     });
   }
   return found;

@@ -91,6 +91,10 @@ describe("problems", () => {
   const now = "2026-02-02T10:00:00.000Z";
   const at = Date.parse(now);
   const status = (lander: unknown, scheduler: unknown): Status => ({ now, lander, scheduler }) as unknown as Status;
+  const told = (more: object): readonly string[][] => {
+    const found = problemsOf({ ...status(null, undefined), ...more });
+    return found.map(({ title, text }) => [title, plain(text).slice(0, 18)]);
+  };
 
   it("are shown while they are recent, with the words of the program", () => {
     const found = problemsOf(
@@ -112,6 +116,17 @@ describe("problems", () => {
     expect(found.map(({ title }) => title)).toEqual(["The collector does not answer", "The log is nearly full"]);
     expect(plain(found[1]?.text ?? "")).toContain("95 GB of 100 GB");
     expect(problemsOf({ ...status(null, undefined), collector: { answers: true, refuses: null } })).toEqual([]);
+  });
+
+  it("name raw files that cannot be read, which the last nights met", () => {
+    const findings = { verification: { findings: { same: 4, unreadable: 1 }, last_at: at } };
+    const night = (ago: number) => {
+      const ran = new Date(at - ago).toISOString();
+      return { rounds: { verify: { ran_at: ran, did_at: ran, did: { same: 4, unreadable: 3 } } } };
+    };
+    expect(told(findings)).toEqual([["Raw files are missing or damaged", "Those of 1 bucket,"]]);
+    expect(told(night(3_600_000))).toEqual([["Raw files are missing or damaged", "Those of 3 buckets"]]);
+    expect(told(night(3 * 24 * 3_600_000))).toEqual([]);
   });
 
   it("say why a collector refuses what comes", () => {

@@ -74,6 +74,12 @@ describe("the state of the program", () => {
     expect([found.tone, plain(found.says)]).toEqual(["ok", "42 buckets compared, the last 3 h ago: 40 the same, 2 raw gone by retention."]);
     const wrong = verificationFact(status({ verification: { findings: { same: 40, different: 1 }, last_at: NOW } }), NOW);
     expect([wrong.tone, plain(wrong.value)]).toEqual(["bad", "1 bucket differs"]);
+    const missing = verificationFact(status({ verification: { findings: { same: 40, unreadable: 1 }, last_at: NOW } }), NOW);
+    expect([missing.tone, plain(missing.value)]).toEqual(["bad", "Files of 1 bucket cannot be read"]);
+    const at = new Date(NOW - HOUR).toISOString();
+    const night = { verify: { ran_at: at, did_at: at, did: { unreadable: 3 } as never } };
+    const met = verificationFact(status({ verification: { findings: { same: 40 }, last_at: NOW }, rounds: night }), NOW);
+    expect([met.tone, plain(met.value)]).toEqual(["bad", "Files of 3 buckets cannot be read"]);
   });
 
   it("lists stores by size, with how long they are kept", () => {

@@ -1,6 +1,7 @@
 /** The state of the program in words for people: from what GET /v1/status says. */
 
 import type { Status } from "../../api/types";
+import { unreadable } from "../../api/verified";
 import { ago, bytes, date, duration, exact, HOUR_MS, MINUTE_MS, ms, plural, SECOND_MS } from "../../format";
 import type { Tone } from "../../ui";
 
@@ -124,11 +125,15 @@ export function verificationFact(status: Status, now: number): Fact {
   }
   const sorted = Object.entries(found.findings).filter(([, count]) => count > 0);
   const buckets = sorted.reduce((sum, [, count]) => sum + count, 0);
-  const wrong = (found.findings["different"] ?? 0) + (found.findings["unreadable"] ?? 0);
+  const different = found.findings["different"] ?? 0;
+  const missing = unreadable(status);
   const parts = sorted.map(([finding, count]) => `${exact(count)} ${FINDINGS[finding] ?? finding}`).join(", ");
   const says = `${plural(buckets, "bucket")} compared, the last ${ago(found.last_at, now)}: ${parts}.`;
-  return wrong > 0
-    ? { name, value: `${plural(wrong, "bucket")} ${wrong === 1 ? "differs" : "differ"}`, says, tone: "bad" }
+  if (different > 0) {
+    return { name, value: `${plural(different, "bucket")} ${different === 1 ? "differs" : "differ"}`, says, tone: "bad" };
+  }
+  return missing > 0
+    ? { name, value: `Files of ${plural(missing, "bucket")} cannot be read`, says: `${says} isotherm verify names the files.`, tone: "bad" }
     : { name, value: "No difference", says, tone: "ok" };
 }
 
