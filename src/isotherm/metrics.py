@@ -240,7 +240,7 @@ VERIFY_BUCKETS = _gauge(
 )
 VERIFY_AT = _gauge(
     "isotherm_verify_timestamp_seconds",
-    "When the last nightly sample ended; 0 before the first one.",
+    "When the last nightly sample ended; 0 before the first one, and where verify_sample is 0.",
     registry=REGISTRY,
 )
 VERIFY_EVENTS = Counter(

@@ -59,7 +59,13 @@ class Nightly:
             stop.wait(_WAIT_S)
 
     def step(self, stop: threading.Event | None = None) -> bool:
-        """Verify the night's sample when it is due, and tell of the last one. Whether it was due, and ours to do."""
+        """Verify the night's sample when it is due, and tell of the last one. Whether it was due, and ours to do.
+
+        Where the sample is turned off, an old one is not told of: nobody is to miss the next.
+        """
+        if not self.settings.verify_sample:
+            _tell(None, {})
+            return False
         ran_at, did = self._last()
         _tell(ran_at, did)
         if not self._is_due(ran_at):
@@ -80,8 +86,6 @@ class Nightly:
     def _is_due(self, ran_at: int | None) -> bool:
         """Once after each night's hour; the first time when something was published before it. A last time that lies
         ahead says that the clock was set back since."""
-        if not self.settings.verify_sample:
-            return False
         now = self.clock.now_ms()
         hour = self.settings.verify_hour * HOUR_MS
         night = (now - hour) // DAY_MS * DAY_MS + hour
@@ -142,8 +146,7 @@ def _named(verdict: Verdict) -> dict[str, Any]:
 
 
 def _tell(ran_at: int | None, did: dict[str, Any]) -> None:
-    if ran_at is not None:
-        VERIFY_AT.set(ran_at / 1000)
+    VERIFY_AT.set((ran_at or 0) / 1000)
     for finding in Finding:
         VERIFY_BUCKETS.labels(finding.value).set(did.get(finding.value, 0))
 

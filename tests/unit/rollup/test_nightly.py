@@ -119,6 +119,15 @@ def test_nought_turns_it_off_and_its_time_and_a_stop_end_it_early(world: World) 
     assert (told["complete"], told["buckets"]) == (False, 0)
 
 
+def test_turned_off_it_is_not_missed(world: World) -> None:
+    at(world, 3)
+    assert nightly(world, verify_sample=50).step()
+    assert gauge("isotherm_verify_timestamp_seconds") > 0
+    assert not nightly(world, verify_sample=0).step()
+    assert gauge("isotherm_verify_timestamp_seconds") == 0
+    assert gauge("isotherm_verify_buckets", finding="same") == 0
+
+
 def test_one_process_does_it(world: World) -> None:
     at(world, 3)
     with lease(world.database, world.clock, "nightly verification"):
