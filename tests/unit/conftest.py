@@ -1,5 +1,6 @@
 """What holds for unit tests."""
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from hypothesis import HealthCheck, settings
 from serving import NOW, World
 
@@ -43,3 +45,14 @@ def make_world(tmp_path: Path, empty_olap: Olap, fresh_db: Path) -> Iterator[Cal
     yield make
     for engine in engines:
         engine.dispose()
+
+
+@pytest.fixture
+def logs_as_before() -> Iterator[None]:
+    """For commands that set up logs as their process has them."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)

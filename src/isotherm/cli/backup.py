@@ -8,6 +8,7 @@ import msgspec
 from cyclopts import Parameter
 
 from isotherm.cli.client import AppClient, require_data, running_app
+from isotherm.cli.logs import set_up_logs
 from isotherm.cli.modest import step_back
 from isotherm.cli.options import AsJson, Serving
 from isotherm.cli.output import console, duration, errors, moment, print_json, size, table
@@ -83,6 +84,8 @@ def command(
     if limit_rate is not None and limit_rate < 0:
         raise ConfigError("--limit-rate: megabytes a second, or 0 for no limit")
     chosen = (settings or Serving()).settings()
+    # The work's own log would stand between the lines of standard output.
+    set_up_logs(chosen.model_copy(update={"log_level": "warning"}), "backup")
     taking = not (listed or verify)
     if limit_rate is None and taking and running_app(chosen) is not None:
         limit_rate = BESIDE_MB_PER_S

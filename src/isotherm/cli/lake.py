@@ -9,6 +9,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from isotherm.cli.client import require_client_id, require_data
+from isotherm.cli.find import command as find
 from isotherm.cli.moments import From, To, optional_hours
 from isotherm.cli.options import AsJson, Stores
 from isotherm.cli.output import console, errors, hour, moment, print_json, size, table
@@ -28,7 +29,7 @@ app: Final = App(
     help_epilogue="",
 )
 
-app.command("isotherm.cli.find:command", name="find", help_epilogue="")
+app.command(find, name="find", help_epilogue="")
 
 Client = Annotated[str | None, Parameter(help="Only this client.")]
 FileFormat = Annotated[Literal["parquet", "jsonl"] | None, Parameter(help="Only files of this format.")]

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from isotherm.cli.client import require_data
 from isotherm.cli.logs import set_up_logs
 from isotherm.cli.measure import Measures
 from isotherm.cli.options import Landing
@@ -35,6 +36,8 @@ def command(
     `isotherm land --log kafka://broker:9092?topic=events --scan s3://bucket/raw`
     """
     chosen = (settings or Landing()).settings()
+    if once and chosen.url("log").startswith("lmdb:"):
+        require_data(chosen)  # nothing is there to land: the folder's name is mistyped
     make_folder(chosen.data)
     refuse_beside_up(chosen, "the lander")
     logger = set_up_logs(chosen, "land")

@@ -80,7 +80,7 @@ def command(
         due_now = [_plain(one) for one in found]
         print_json({"now": iso(now), "leaps": plain, "due": due_now, **logs, "last": last})
     else:
-        _say(found, logs, last)
+        _say(found, logs, last, of="" if client is None else " of this client")
         _say_leaps(leaps)
     return 0
 
@@ -121,7 +121,7 @@ def _dead_due(settings: Settings, now_ms: int) -> dict[str, Any]:
     return found | {"due": found["due"] | {"files": len(old)}}
 
 
-def _say(found: list[Due], logs: dict[str, Any], last: dict[str, Any]) -> None:
+def _say(found: list[Due], logs: dict[str, Any], last: dict[str, Any], *, of: str) -> None:
     out = console()
     if found:
         rows = [
@@ -134,7 +134,7 @@ def _say(found: list[Due], logs: dict[str, Any], last: dict[str, Any]) -> None:
         if len(found) > _SHOWN:
             out.print(f"and {len(found) - _SHOWN:,} more; --json prints all, --client chooses")
     else:
-        out.print("nothing is kept yet: no raw events, no tiles")
+        out.print(f"nothing is kept{of} yet: no raw events, no tiles")
     for name, said in logs.items():
         if said is None:
             continue

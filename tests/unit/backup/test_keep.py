@@ -16,6 +16,8 @@ from isotherm.cli import run
 from isotherm.clock import DAY_MS, HOUR_MS
 from isotherm.errors import IsothermError
 
+pytestmark = pytest.mark.usefixtures("logs_as_before")
+
 
 @pytest.fixture
 def two(full: Any, target: Target) -> Any:
@@ -95,7 +97,8 @@ def test_a_backup_is_told_of_and_no_failure_when_nothing_can_be_pruned(
     (tmp_path / "backups" / spoilt.path).write_bytes(b"{")
     assert run([*command[:-4], "2", *command[-3:]]) == 1
     said = capsys.readouterr()
-    assert json.loads(said.out[said.out.index("{") :])["id"] == target.inventories()[0].id != spoilt.id
+    assert json.loads(said.out)["id"] == target.inventories()[0].id != spoilt.id
+    assert "an earlier backup cannot be read" in said.err
     assert spoilt.id in said.err.replace("\n", "")
 
 

@@ -113,6 +113,20 @@ def test_mistakes_are_told_in_one_paragraph(
     assert "Traceback" not in captured.err
 
 
+def test_what_is_to_land_once_is_no_folder_with_a_mistyped_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mistyped = tmp_path / "daat"
+    assert run(["land", "--once", "--data", str(mistyped)]) == 1
+    assert "no such data folder" in capsys.readouterr().err
+    assert not mistyped.exists()
+
+
+def test_every_command_of_the_lake_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lake", "--help"]) == 0
+    assert "Find raw events: of a batch" in capsys.readouterr().out
+
+
 def test_config_hides_the_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config", "--data", str(tmp_path), "--token", "secret-word"]) == 0
     assert "secret-word" not in capsys.readouterr().out

@@ -1,15 +1,12 @@
 """`isotherm retention` on a deployment whose clock runs as the host's does."""
 
 import json
-import logging
 import os
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from landing import event, record
 
 from isotherm.cli import run
@@ -23,18 +20,7 @@ from isotherm.land.steady import WORKS, SteadyClock
 from isotherm.rollup.backfill import backfill
 from isotherm.rollup.buckets import Level
 
-pytestmark = pytest.mark.usefixtures("one_olap")
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    """The command sets up logs as its process has them."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("one_olap", "logs_as_before")
 
 
 @pytest.fixture
@@ -70,6 +56,8 @@ def test_a_look_removes_nothing_and_names_what_comes_next(data: Path, capsys: py
         assert found["raw", "shop"]["next_at"][:4] in ("2027", "2028", "2029")
     one = asked(capsys, "--data", str(data), "--client", "shop")
     assert {o["client_id"] for o in one["due"]} == {"shop"}
+    assert run(["retention", "--data", str(data), "--client", "shopp"]) == 0
+    assert "nothing is kept of this client yet" in capsys.readouterr().out
 
 
 def test_what_is_due_is_removed_on_demand_and_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

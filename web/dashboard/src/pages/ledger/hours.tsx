@@ -65,7 +65,7 @@ export function Hours({ ledger }: { readonly ledger: Ledger }) {
   const rows = rowsOf(ledger);
   const left = rows.length - SHOWN;
   return (
-    <div class="ledger-table">
+    <div class="ledger-table ledger-hours">
       <Table
         caption="Events by hour"
         hideCaption
