@@ -229,11 +229,14 @@ def test_upserts_of_every_kind(engine: sa.Engine) -> None:
     with writing(engine) as connection:
         upsert(connection, dirty, [])
         upsert(connection, dirty, rows, update=("version",), least=("oldest_received_at",), greatest=("marked_at",))
-        assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 4, 7, 3)]
+        assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 4, 7, 3, None)]
         upsert(connection, dirty, [key | {"version": 9, "marked_at": 9, "oldest_received_at": 1}])
-        assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 4, 7, 3)]
+        assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 4, 7, 3, None)]
         upsert(connection, dirty, [key | {"version": 1, "marked_at": 1, "oldest_received_at": None}], add=("version",))
-        assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 5, 7, 3)]
+        assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 5, 7, 3, None)]
+        least = [key | {"version": 5, "marked_at": 7, "next_received_at": n} for n in (None, 8, 6, None, 9)]
+        upsert(connection, dirty, least, least_known=("next_received_at",))
+        assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 5, 7, 3, 6)]
     many = [
         {"client_id": f"c{n % 700}", "hour": 0, "measure": "landed", "reason": "", "events": n} for n in range(2100)
     ]

@@ -93,10 +93,20 @@ def mark(
     version: int,
     now_ms: int,
 ) -> None:
-    """Mark these clients' hours dirty; `received` says when the first of the events landed there was received."""
+    """Mark these clients' hours dirty; `received` says when the first of the events landed there was received.
+
+    A tile job that works on the hour now has none of them: see `rollup/dirty.py`.
+    """
     rows = [
         {"level": "hour", "start": hour, "client_id": client_id, "version": version, "marked_at": now_ms}
-        | {"oldest_received_at": received.get((client_id, hour))}
+        | dict.fromkeys(("oldest_received_at", "next_received_at"), received.get((client_id, hour)))
         for client_id, hour in sorted(hours)
     ]
-    upsert(connection, dirty, rows, update=("version", "marked_at"), least=("oldest_received_at",))
+    upsert(
+        connection,
+        dirty,
+        rows,
+        update=("version", "marked_at"),
+        least=("oldest_received_at",),
+        least_known=("next_received_at",),
+    )

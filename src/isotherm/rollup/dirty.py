@@ -1,6 +1,11 @@
-"""Dirty marks: which buckets changed since they were published."""
+"""Dirty marks: which buckets changed since they were published.
 
-from collections.abc import Iterable, Sequence
+An hour's mark says when the oldest event was received that its maps lack. What a landing brings while a job works is
+not in what that job publishes, and the mark outlives it. So the mark says the same of what landed since the newest job
+began: that is what the maps lack once that job has published. It may be said of one job only, the one with the lease.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -32,16 +37,30 @@ def mark(
     upsert(connection, dirty, rows, update=("version", "marked_at"))
 
 
+def begin(connection: Connection, bucket: Bucket, client_ids: Sequence[str]) -> None:
+    """A job begins: nothing has landed since. In the transaction that draws its version and reads what it works on."""
+    for here in _of(bucket, client_ids):
+        connection.execute(sa.update(dirty).where(here).values(next_received_at=None))
+
+
 def clear(connection: Connection, bucket: Bucket, client_ids: Sequence[str], version: int) -> None:
-    """Remove the marks that are not newer than the version."""
+    """Remove the marks that are not newer than the version.
+
+    The others were set again since the job of that version began, the newest that did: what their maps lack then is
+    what landed since.
+    """
+    for here in _of(bucket, client_ids):
+        connection.execute(sa.delete(dirty).where(here, dirty.c.version <= version))
+        connection.execute(sa.update(dirty).where(here).values(oldest_received_at=dirty.c.next_received_at))
+
+
+def _of(bucket: Bucket, client_ids: Sequence[str]) -> "Iterator[sa.ColumnElement[bool]]":
+    """Conditions for the marks of the bucket and these clients; for each a statement, as they may be many."""
     for i in range(0, len(client_ids), _CHUNK):
-        connection.execute(
-            sa.delete(dirty).where(
-                dirty.c.level == bucket.level.value,
-                dirty.c.start == bucket.start,
-                dirty.c.client_id.in_(client_ids[i : i + _CHUNK]),
-                dirty.c.version <= version,
-            )
+        yield sa.and_(
+            dirty.c.level == bucket.level.value,
+            dirty.c.start == bucket.start,
+            dirty.c.client_id.in_(client_ids[i : i + _CHUNK]),
         )
 
 

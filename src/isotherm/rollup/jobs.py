@@ -21,6 +21,7 @@ from isotherm.land.manifest import Manifest, Snapshot
 from isotherm.land.steady import believed
 from isotherm.land.store import Checkpoint, no_checkpoint
 from isotherm.metrics import TILE_JOB_SECONDS, TILE_JOBS
+from isotherm.rollup import dirty
 from isotherm.rollup.buckets import Bucket, Level
 from isotherm.rollup.damage import Mender
 from isotherm.rollup.engines.port import Engine
@@ -143,7 +144,7 @@ class Jobs:
     def _run_part(self, bucket: Bucket, client_ids: Sequence[str], way: Way, held: Lease) -> Outcome:
         began = time.monotonic()
         read = self._read_raw if way is Way.RAW else self._read_children
-        inputs = read(bucket, client_ids)
+        inputs = read(bucket, client_ids, held)
         try:
             self._checkpoint("drawn")
             if inputs.snapshot is None:
@@ -163,8 +164,7 @@ class Jobs:
         cost_ms = round((time.monotonic() - began) * 1000)
         job = Publication(bucket, inputs.version, inputs.manifest_version, facts, inputs.provenance, cost_ms)
         with writing(self.database) as connection:
-            if not held.held(connection):
-                raise Busy(f"the lease on {held.name} ran out while the job worked; it will be done again")
+            _refuse_without(held, connection)
             published = publish(connection, job, self.clock.now_ms())
         self._checkpoint("published")
         done = [facts[client_id] for client_id in published]
@@ -172,9 +172,9 @@ class Jobs:
             bucket, published, sum(f.maps for f in done), sum(f.rows for f in done), sum(f.tiled for f in done), cost_ms
         )
 
-    def _read_raw(self, bucket: Bucket, client_ids: Sequence[str]) -> _Inputs:
+    def _read_raw(self, bucket: Bucket, client_ids: Sequence[str], held: Lease) -> _Inputs:
         with writing(self.database) as connection:
-            version = next_version(connection)
+            version = _begin(connection, bucket, client_ids, held)
             _refuse_lacking(connection, bucket, client_ids, Way.RAW)
             snapshot = self.manifest.take(connection, start=bucket.start, end=bucket.end, client_ids=client_ids)
         ranges: dict[str, list[Any]] = {client_id: [] for client_id in client_ids}
@@ -183,15 +183,27 @@ class Jobs:
         provenance = {client_id: {"ranges": found} for client_id, found in ranges.items()}
         return _Inputs(version, snapshot.version, provenance, snapshot)
 
-    def _read_children(self, bucket: Bucket, client_ids: Sequence[str]) -> _Inputs:
+    def _read_children(self, bucket: Bucket, client_ids: Sequence[str], held: Lease) -> _Inputs:
         with writing(self.database) as connection:
-            version = next_version(connection)
+            version = _begin(connection, bucket, client_ids, held)
             _refuse_lacking(connection, bucket, client_ids, Way.CHILDREN)
             rows = _children(connection, bucket, client_ids)
         provenance: dict[str, Any] = {client_id: {"children": []} for client_id in client_ids}
         for client_id, start, child_version, digest, _ in rows:
             provenance[client_id]["children"].append({"start": start, "version": child_version, "hash": digest})
         return _Inputs(version, max((row.manifest_version for row in rows), default=0), provenance, None)
+
+
+def _begin(connection: Connection, bucket: Bucket, client_ids: Sequence[str], held: Lease) -> int:
+    """The job's version. Raises Busy when the lease is another job's by now: only that one may begin."""
+    _refuse_without(held, connection)
+    dirty.begin(connection, bucket, client_ids)
+    return next_version(connection)
+
+
+def _refuse_without(held: Lease, connection: Connection) -> None:
+    if not held.held(connection):
+        raise Busy(f"the lease on {held.name} ran out while the job worked; it will be done again")
 
 
 def _refuse_lacking(connection: Connection, bucket: Bucket, client_ids: Sequence[str], way: Way) -> None:

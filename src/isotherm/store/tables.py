@@ -243,6 +243,7 @@ dirty: Final = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False, comment="drawn when the mark was set"),
     sa.Column("marked_at", sa.BigInteger, nullable=False),
     sa.Column("oldest_received_at", sa.BigInteger, comment="of the events that wait; null when not known"),
+    sa.Column("next_received_at", sa.BigInteger, comment="of those that landed since the newest job began; null: none"),
 )
 
 buckets: Final = sa.Table(

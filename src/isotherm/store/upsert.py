@@ -8,7 +8,7 @@ costs several times as much as the database itself.
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -27,42 +27,55 @@ def upsert(
     add: Sequence[str] = (),
     least: Sequence[str] = (),
     greatest: Sequence[str] = (),
+    least_known: Sequence[str] = (),
 ) -> None:
     """Insert rows; where the primary key is taken, overwrite the columns `update` and add to the columns `add`.
 
-    The columns `least` and `greatest` keep the smaller or the larger value, and a null that is there stays. With
-    none of these, a row that is there stays as it is.
+    The columns `least` and `greatest` keep the smaller or the larger value, and a null that is there stays. So do
+    the columns `least_known`, but a null that is there gives way. With none of these, a row that is there stays as it
+    is.
     """
     if not rows:
         return
-    changes = (tuple(update), tuple(add), tuple(least), tuple(greatest))
+    changes = Changes(*map(tuple, (update, add, least, greatest, least_known)))
     if connection.dialect.name == "postgresql":
-        statement = _statement("postgresql", table, *changes)
+        statement = _statement("postgresql", table, changes)
         if len({tuple(row[key.name] for key in table.primary_key.columns) for row in rows}) == len(rows) > 1:
             connection.execute(statement.from_select(list(rows[0]), _unnested(table, rows)))
         else:
             # Also rows with the same key, one after the other: one statement cannot change a row twice.
             connection.execute(statement, list(rows))
     elif _plain(table):
-        text, values = _text(table, tuple(rows[0]), *changes)
+        text, values = _text(table, tuple(rows[0]), changes)
         connection.exec_driver_sql(text, list(map(values, rows)))
     else:
-        connection.execute(_statement("sqlite", table, *changes), list(rows))
+        connection.execute(_statement("sqlite", table, changes), list(rows))
 
 
 Names = tuple[str, ...]
 
 
+class Changes(NamedTuple):
+    """What becomes of the columns of a row that is there; see `upsert`."""
+
+    update: Names
+    add: Names
+    least: Names
+    greatest: Names
+    least_known: Names
+
+
 @lru_cache(256)
-def _statement(dialect: str, table: sa.Table, update: Names, add: Names, least: Names, greatest: Names) -> Any:
+def _statement(dialect: str, table: sa.Table, changes: Changes) -> Any:
     """The INSERT without its values."""
     statement: Any = (postgresql if dialect == "postgresql" else sqlite).insert(table)
     new, old = statement.excluded, table.c
-    changed: dict[str, Any] = {name: new[name] for name in update}
-    changed |= {name: old[name] + new[name] for name in add}
-    for names, better in ((least, operator.lt), (greatest, operator.gt)):
-        for name in names:
-            changed[name] = sa.case((better(new[name], old[name]), new[name]), else_=old[name])
+    changed: dict[str, Any] = {name: new[name] for name in changes.update}
+    changed |= {name: old[name] + new[name] for name in changes.add}
+    changed |= {name: sa.case((new[name] < old[name], new[name]), else_=old[name]) for name in changes.least}
+    changed |= {name: sa.case((new[name] > old[name], new[name]), else_=old[name]) for name in changes.greatest}
+    for name in changes.least_known:
+        changed[name] = sa.case((sa.or_(old[name].is_(None), new[name] < old[name]), new[name]), else_=old[name])
     keys = list(table.primary_key.columns)
     if changed:
         return statement.on_conflict_do_update(index_elements=keys, set_=changed)
@@ -70,11 +83,9 @@ def _statement(dialect: str, table: sa.Table, update: Names, add: Names, least: 
 
 
 @lru_cache(256)
-def _text(
-    table: sa.Table, given: Names, update: Names, add: Names, least: Names, greatest: Names
-) -> tuple[str, Callable[[Mapping[str, Any]], Sequence[Any]]]:
+def _text(table: sa.Table, given: Names, changes: Changes) -> tuple[str, Callable[[Mapping[str, Any]], Sequence[Any]]]:
     """For SQLite's driver: the INSERT of these columns, and what takes its values from a row."""
-    statement = _statement("sqlite", table, update, add, least, greatest)
+    statement = _statement("sqlite", table, changes)
     compiled = statement.compile(
         dialect=sqlite.dialect(paramstyle="qmark"), column_keys=list(given), for_executemany=True
     )

@@ -63,7 +63,7 @@ def test_a_store_of_the_first_revision_keeps_its_rows(older: str) -> None:
     engine = open_db(older)
     with reading(engine) as connection:
         assert connection.execute(sa.select(arrivals)).all() == [("shop", 12, 3_600_000)]
-        assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 1, 2, None)]
+        assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 1, 2, None, None)]
         # Rows that were landed before event hours were counted, in whatever formats.
         assert connection.execute(sa.select(ledger_hours)).all() == [("shop", 0, 0, 0, 0, 0, 0, 0, 0, 7)]
     with writing(engine) as connection:
