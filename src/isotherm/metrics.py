@@ -229,7 +229,8 @@ DISK_RESERVE = _gauge(
 )
 MEASURED_AT = _gauge(
     "isotherm_measured_timestamp_seconds",
-    "When ledger, stores and disks were last measured by this process; 0 before the first time.",
+    "When this process last measured what it has not for longest, of ledger, stores, disks and lag; what never could "
+    "be counts from the first try. 0 before that.",
     registry=REGISTRY,
 )
 VERIFY_BUCKETS = _gauge(

@@ -1,7 +1,8 @@
 """Measuring now and then what an operator watches, for /metrics and GET /v1/status: never while somebody asks.
 
 Quick things are looked at every ten seconds, those that cost more every five minutes. Each is measured by itself: one
-that fails is logged, keeps its last value, and keeps no other from being measured.
+that fails is logged, keeps its last value, and keeps no other from being measured. That its value is old is told: the
+time of measuring is that of what was not measured for longest.
 """
 
 import threading
@@ -46,10 +47,12 @@ class Measures:
         self._disks: list[Disk] = []
         self._ledger: LedgerCheck | None = None
         self._verified: Verified | None = None
-        self._measured_at: int | None = None
+        self._began: int | None = None
+        self._measured: dict[str, int] = {}
+        self._slow_once = False
         self.waits_ms = 0
         """Age of the oldest record that is not landed, at the last look."""
-        self._failing: set[str] = set()
+        self._failing: dict[str, str] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Measure until `stop` is set."""
@@ -64,8 +67,7 @@ class Measures:
     def slow(self) -> None:
         """Measure what costs more, now."""
         self._each(self._slow)
-        self._measured_at = self._parts.clock.now_ms()
-        metrics.MEASURED_AT.set(self._measured_at / SECOND_MS)
+        self._slow_once = True
 
     def quick(self) -> None:
         """Measure what changes all the time, now."""
@@ -79,8 +81,15 @@ class Measures:
             "stores": measures.sums([one for held in self._held.values() for one in held]) if self._held else None,
             "disks": msgspec.to_builtins(self._disks),
             "disk_reserve_bytes": self._parts.settings.disk_reserve_bytes,
-            "measured_at": self._measured_at,
+            "measured_at": self._oldest() if self._slow_once else None,
+            "unmeasured": dict(self._failing),
         }
+
+    def _oldest(self) -> int | None:
+        """When that was measured which was not for longest (ms); what never was counts from the first try."""
+        if self._began is None:
+            return None
+        return min(self._measured.get(name, self._began) for name in (*self._quick, *self._slow))
 
     @cached_property
     def _quick(self) -> dict[str, Callable[[], None]]:
@@ -104,15 +113,20 @@ class Measures:
         return truth | {name: partial(self._hold, name, look) for name, look in stores.items()}
 
     def _each(self, what: dict[str, Callable[[], None]]) -> None:
+        if self._began is None:
+            self._began = self._parts.clock.now_ms()
         for name, measure in what.items():
             try:
                 measure()
             except Exception as error:  # noqa: BLE001 - logged once; the others are measured, and this one again later
+                why = f"{type(error).__name__}: {error}"
                 if name not in self._failing:
-                    _log.warning("cannot be measured", what=name, error=f"{type(error).__name__}: {error}")
-                self._failing.add(name)
+                    _log.warning("cannot be measured", what=name, error=why)
+                self._failing[name] = why.partition("\n")[0]
             else:
-                self._failing.discard(name)
+                self._measured[name] = self._parts.clock.now_ms()
+                self._failing.pop(name, None)
+        metrics.MEASURED_AT.set((self._oldest() or 0) / SECOND_MS)
 
     def _freshness(self) -> None:
         with reading(self._parts.engine) as connection:

@@ -125,5 +125,13 @@ class StatusAnswer(Struct, kw_only=True):
     ]
     disks: Annotated[list[DiskState] | None, Meta(description="Of this machine, as the process sees them.")]
     measured_at: Annotated[
-        int | None, Meta(description="When ledger, verification and stores were measured, ms since 1970.")
+        int | None,
+        Meta(
+            description="When that was measured, of ledger, verification, stores and what else is, which was not for "
+            "longest; ms since 1970. Null before the first measurement."
+        ),
+    ]
+    unmeasured: Annotated[
+        dict[str, str] | None,
+        Meta(description="What could not be measured at the last try, by name, and why: what is said of it is old."),
     ]

@@ -124,8 +124,11 @@ def _room(facts: Mapping[str, Any], now_ms: int) -> Iterator[str]:
                 f"the disk of {disk['store']} has {disk['free']:,} bytes free, and the collector refuses below "
                 f"{reserve:,} (disk_reserve_bytes): free some space"
             )
+    unmeasured: Mapping[str, str] = facts.get("unmeasured") or {}
+    for name, error in unmeasured.items():
+        yield f"{name} cannot be measured ({error}): what is said of it is old"
     measured = facts.get("measured_at")
-    if measured is not None and now_ms - measured > HOUR_MS:
+    if not unmeasured and measured is not None and now_ms - measured > HOUR_MS:
         yield f"ledger and stores were last measured {_time(now_ms - measured)} ago: see what the app logs"
 
 

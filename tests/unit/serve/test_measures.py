@@ -202,6 +202,40 @@ def test_the_gauges_say_what_was_found_and_one_failure_keeps_no_other(fresh: Wor
     assert facts["verification"] == {"findings": {"same": 2, "different": 1}, "last_at": NOW - 1000}
 
 
+def test_what_cannot_be_measured_is_told_and_ages(fresh: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise OSError("malformed\n[SQL: SELECT 1]")
+
+    def answers() -> Any:
+        return SimpleNamespace(oldest_unlanded_ms=300, bytes=1, max_bytes=2)
+
+    now = [NOW]
+    parts: Any = SimpleNamespace(settings=fresh.settings, engine=fresh.engine)
+    parts.clock = SimpleNamespace(now_ms=lambda: now[0])
+    parts.log, parts.dead_log, parts.lander = (SimpleNamespace(status=answers) for _ in range(3))
+    taken = Measures(parts, log=True, tiles=False)
+
+    def look() -> tuple[dict[str, str], int]:
+        """What is told to fail a minute later, and how long ago (ms) the oldest was measured."""
+        now[0] += MINUTE_MS
+        taken.quick()
+        taken.slow()
+        told = taken.facts()
+        assert REGISTRY.get_sample_value("isotherm_measured_timestamp_seconds") == told["measured_at"] / 1000
+        return told["unmeasured"], now[0] - told["measured_at"]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(measures, "check_ledger", broken)
+        assert look() == ({"ledger": "OSError: malformed"}, 0)
+        assert look() == ({"ledger": "OSError: malformed"}, MINUTE_MS)
+    assert look() == ({}, 0)
+    parts.lander.status = broken
+    assert look() == ({"lag": "OSError: malformed"}, MINUTE_MS)
+    assert look() == ({"lag": "OSError: malformed"}, 2 * MINUTE_MS)
+    parts.lander.status = answers
+    assert look() == ({}, 0)
+
+
 def night(at: int, **did: int) -> dict[str, Any]:
     return {"rounds": {"verify": {"ran_at": iso(at), "did_at": iso(at), "did": did}}}
 
@@ -246,6 +280,10 @@ WELL: dict[str, Any] = {
         ({"lost": {"buckets": {}, "parts": ["1-202611_3_3_1"]}}, []),
         ({"disks": [{"store": "lake", "free": 1 << 30, "size": 1 << 41}]}, ["the disk of lake has"]),
         ({"measured_at": NOW - 2 * HOUR_MS}, ["last measured 2 h 0 min ago"]),
+        (
+            {"measured_at": NOW - 2 * HOUR_MS, "unmeasured": {"lag": "OSError: away"}},
+            ["lag cannot be measured (OSError: away): what is said of it is old"],
+        ),
         ({"backup": {"made_at": None, "max_age_ms": HOUR_MS}}, []),
         ({"backup": {"made_at": NOW - HOUR_MS, "max_age_ms": HOUR_MS}}, []),
         (

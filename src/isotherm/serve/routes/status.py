@@ -21,7 +21,7 @@ from isotherm.store.db import reading, total
 from isotherm.store.tables import buckets, dirty, files
 
 _NO_STORE: Final = {"cache-control": "no-store"}
-_MEASURED: Final = ("ledger", "verification", "stores", "disks", "measured_at")
+_MEASURED: Final = ("ledger", "verification", "stores", "disks", "measured_at", "unmeasured")
 """Members that a process which measures nothing has, too, and that are null then."""
 _EXPOSITION: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
 """Litestar adds the charset to text itself."""
