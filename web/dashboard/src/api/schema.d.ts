@@ -1369,7 +1369,7 @@ export interface components {
             /** @description Null before the first measurement. */
             ledger: components["schemas"]["LedgerState"] | null;
             lost: components["schemas"]["LostMaps"];
-            /** @description When ledger, verification and stores were measured, ms since 1970. */
+            /** @description When that was measured, of ledger, verification, stores and what else is, which was not for longest; ms since 1970. Null before the first measurement. */
             measured_at: number | null;
             /**
              * @description RFC 3339 in UTC, with milliseconds.
@@ -1398,6 +1398,10 @@ export interface components {
             tiles: {
                 [key: string]: number;
             };
+            /** @description What could not be measured at the last try, by name, and why: what is said of it is old. */
+            unmeasured: {
+                [key: string]: string;
+            } | null;
             /** @description Null before the first measurement. */
             verification: components["schemas"]["VerificationState"] | null;
             version: string;
