@@ -115,7 +115,7 @@ def test_another_first_format_is_refused_and_into_another_deployment_said(
     where = ["replay", "--data", str(data / "one"), *RANGE]
     assert run(where) == 1
     assert "name parquet first" in capsys.readouterr().err
-    assert run([*where, "--to-log", Settings(data=data / "two").url("log")]) == 0
+    assert run([*where, "--to-log", started(data / "two")]) == 0
     said = capsys.readouterr()
     assert "have events in parquet that are not in jsonl" in " ".join(said.err.split())
     assert "nothing to replay" in said.out
