@@ -140,7 +140,8 @@ class Parts:
 
     @cached_property
     def scheduler(self) -> Scheduler:
-        scheduler = Scheduler(self.settings, self.engine, self.olap, self.lake, self._in_order(), self.clock)
+        manifest = self._in_order()
+        scheduler = Scheduler(self.settings, self.engine, self.olap, self.lake, manifest, self.clock)
         self._stack.callback(scheduler.jobs.engine.close)
         return scheduler
 
