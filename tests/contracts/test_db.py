@@ -363,7 +363,7 @@ def test_the_life_of_a_file(manifest: Manifest, clock: ManualClock, tmp_path: Pa
         assert connection.execute(sa.select(files)).all() == []
         assert connection.execute(sa.select(ledger.c.events)).scalars().all() == [6, 6]
         assert connection.execute(sa.select(arrivals)).all() == [("shop", 6, 8)]
-        assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 1, NOW, 7)]
+        assert connection.execute(sa.select(dirty)).all() == [("hour", 0, "shop", 1, NOW, 7, 7)]
 
 
 def test_of_landers_that_race_one_lands_each_range(engine: sa.Engine, tmp_path: Path) -> None:
