@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from interrupting import Killed, killing
 from proving import verdicts
 
 from isotherm.backup import keep, marks, restore, unfinished
@@ -13,18 +14,6 @@ from isotherm.backup.target import Target
 from isotherm.cli.restore import chosen_backup
 from isotherm.errors import IsothermError
 from isotherm.rollup.verify import Finding
-
-
-class Killed(BaseException):
-    """Ends the program at a step."""
-
-
-def killing(step: str) -> Any:
-    def checkpoint(name: str) -> None:
-        if name == step:
-            raise Killed
-
-    return checkpoint
 
 
 @pytest.fixture

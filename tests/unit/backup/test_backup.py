@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from interrupting import Killed, killing
 from landing import NOW, event, record
 from msgspec.structs import replace
 
@@ -29,18 +30,6 @@ from isotherm.store.db import migrate_within, open_db, writing
 from isotherm.store.tables import metadata
 
 HOUR = NOW - NOW % HOUR_MS
-
-
-class Killed(BaseException):
-    """Ends the program at a step."""
-
-
-def killing(step: str) -> Any:
-    def checkpoint(name: str) -> None:
-        if name == step:
-            raise Killed
-
-    return checkpoint
 
 
 def place(folder: Path) -> Target:

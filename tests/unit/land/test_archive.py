@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from interrupting import Killed, killing
 from landing import NOW, World, event, record
 from small_disks import disk, needs_mounts
 
@@ -258,21 +259,12 @@ def test_a_reader_of_the_hot_files_keeps_them(tiered: World) -> None:
     assert len(tiered.manifest.sweep(tiered.lake)) == 3
 
 
-class Killed(BaseException):
-    """Ends the work where it stands, as a signal does."""
-
-
 @pytest.mark.parametrize("step", STEPS)
 def test_broken_off_at_any_step_it_is_done_again(tiered: World, step: str) -> None:
     fill(tiered)
     before = rows(tiered)
-
-    def stop(at: str) -> None:
-        if at == step:
-            raise Killed
-
     with pytest.raises(Killed):
-        archive(tiered, checkpoint=stop)
+        archive(tiered, checkpoint=killing(step))
     pd.testing.assert_frame_equal(rows(tiered), before)
     assert archive(tiered).hours == (0 if step == "replaced" else 1)
     pd.testing.assert_frame_equal(rows(tiered), before)
